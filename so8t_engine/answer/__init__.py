@@ -1,0 +1,1 @@
+"""The answer of the model: its four sections and its four fields."""
