@@ -1,0 +1,1 @@
+"""The dashboard: Gradio pages over the engine's surface."""

@@ -1,0 +1,20 @@
+"""The surface of the engine. Nothing else is public; importing it loads no torch.
+
+    engine = Engine()
+    engine.submit(StartTraining(settings=config.load("configs/demo.yaml")))
+    for event in engine.follow():
+        print(event)
+"""
+
+from so8t_engine import commands, config, errors, events
+from so8t_engine.commands import LintDataset, StartTraining
+from so8t_engine.config import Settings
+from so8t_engine.engine import Engine
+from so8t_engine.errors import BadInput, Busy, EngineError, SettingsError
+from so8t_engine.runs import Run
+from so8t_engine.snapshot import Snapshot
+
+__all__ = [
+    "BadInput", "Busy", "Engine", "EngineError", "LintDataset", "Run", "Settings", "SettingsError", "Snapshot",
+    "StartTraining", "commands", "config", "errors", "events",
+]  # fmt: skip

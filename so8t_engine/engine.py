@@ -1,0 +1,82 @@
+"""The engine: takes commands, runs them on its worker thread, shows a snapshot.
+
+A stage is imported by its first command, so that a page can open before torch is loaded.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from so8t_engine import runs as run_folders
+from so8t_engine.commands import Command, LintDataset, StartTraining
+from so8t_engine.config import ROOT, Settings
+from so8t_engine.events import Event, RunAlreadyFinished, RunOpened
+from so8t_engine.jobs import Cancel, Worker
+from so8t_engine.runs import Run
+from so8t_engine.snapshot import Snapshot, replay
+
+
+class Engine:
+    """One engine a process. Methods may be called from any thread.
+
+    Args:
+        runs_folder: where `runs()` looks and whose newest run is shown at the start.
+    """
+
+    def __init__(self, runs_folder: Path = ROOT / "runs") -> None:
+        self.runs_folder = runs_folder
+        self._worker = Worker(Snapshot())
+
+    def submit(self, command: Command) -> str:
+        """Begin a job and give back its id. Raises Busy while another one runs."""
+        return self._worker.start(type(command).__name__, lambda cancel: _stage(command, cancel))
+
+    def cancel(self) -> None:
+        """Ask the running job to stop within one step; it leaves a checkpoint."""
+        self._worker.cancel()
+
+    def snapshot(self) -> Snapshot:
+        """The picture of now. Reading it never waits."""
+        return self._worker.snapshot()
+
+    def follow(self) -> Iterator[Event]:
+        """Every event of the present job to its end."""
+        return self._worker.follow()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Return when the present job has ended, or after `seconds`."""
+        self._worker.wait(seconds)
+
+    def runs(self) -> list[Run]:
+        """Every run, newest first."""
+        return run_folders.all_runs(self.runs_folder)
+
+    def show(self, run: Run) -> None:
+        """Put a stored run on view. Raises Busy while a job runs."""
+        self._worker.show(replay(run.events()))
+
+
+def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
+    match command:
+        case LintDataset():
+            from so8t_engine.data.lint import lint
+
+            return lint(command.settings)
+        case StartTraining():
+            return _training(command, cancel)
+    raise TypeError(f"no stage for {type(command).__name__}")
+
+
+def _training(command: StartTraining, cancel: Cancel) -> Iterator[Event]:
+    settings: Settings = command.settings
+    from so8t_engine.data.sources import fingerprint
+
+    dataset = fingerprint(settings.resolve(settings.dataset))
+    run, resumed = run_folders.open_run(settings, dataset, command.output, command.resume)
+    with run.lock():
+        yield RunOpened(run=run.id, folder=str(run.folder), resumed=resumed)
+        if run.finished:
+            yield RunAlreadyFinished(run=run.id, folder=str(run.folder))
+            return
+        from so8t_engine.train.loop import train
+
+        yield from train(run.settings(), run, cancel)

@@ -1,0 +1,215 @@
+"""What has happened: one frozen record for each fact, past tense, JSON both ways.
+
+A stage yields them, `jobs` stamps and stores them (one JSON object a line in the run's `events.jsonl`), and
+`snapshot.fold` turns them into what the page shows. Times are seconds since 1970, sizes bytes, rates per second.
+A figure that was not measured is None, never filled in.
+"""
+
+import time
+
+from pydantic import Field
+
+from so8t_engine.record import Record
+
+
+class Event(Record):
+    """A fact with the time at which it happened."""
+
+    time: float = Field(default_factory=time.time)
+
+
+# Every job
+
+
+class JobStarted(Event):
+    """The worker has begun with the job."""
+
+    job: str
+    command: str
+
+
+class StopRequested(Event):
+    """A person asked the job to stop; it will within one step."""
+
+    job: str
+
+
+class RunOpened(Event):
+    """The job writes into this run folder. `resumed` tells whether it held work before."""
+
+    run: str
+    folder: str
+    resumed: bool
+
+
+class RunAlreadyFinished(Event):
+    """The run had come to its end before: there was nothing left to do."""
+
+    run: str
+    folder: str
+
+
+class JobFinished(Event):
+    """The job did all it was asked for."""
+
+    job: str
+    seconds: float
+
+
+class JobStopped(Event):
+    """A person stopped the job; what it had done is kept."""
+
+    job: str
+    seconds: float
+
+
+class JobFailed(Event):
+    """The job ended with an error. `code`, `where` and `facts` give the sentences in any language."""
+
+    job: str
+    code: str
+    where: str = ""
+    facts: dict[str, str] = {}
+    bad_input: bool = False
+    details: str = ""
+
+
+class HardwareSampled(Event):
+    """The machine at one moment. GPU figures are None where no NVIDIA card answers.
+
+    Per cent for `cpu` and `gpu`, degrees Celsius for `temperature`, watts for `power`, bytes for the rest.
+    """
+
+    cpu: float
+    ram_used: int
+    ram_total: int
+    process_ram: int
+    gpu: float | None = None
+    gpu_name: str | None = None
+    vram_used: int | None = None
+    vram_total: int | None = None
+    temperature: float | None = None
+    power: float | None = None
+
+
+# Data
+
+
+class DatasetRead(Event):
+    """The rows are read: how many of each class, and how many bad rows were skipped on request."""
+
+    file: str
+    rows: int
+    classes: dict[str, int]
+    languages: dict[str, int]
+    without_output: int
+    duplicates: int
+    skipped: int
+    splits: dict[str, int]
+    first_skipped: str = ""
+
+
+class LengthsCounted(Event):
+    """Tokens of the training rows. `too_long` rows exceed `max_length` and are left out of training."""
+
+    longest: int
+    mean: float
+    max_length: int
+    too_long: int
+
+
+# Training
+
+
+class ModelLoaded(Event):
+    """The base model is in memory with its adapter attached."""
+
+    folder: str
+    architecture: str
+    parameters: int
+    trainable: int
+    device: str
+    dtype: str
+    quantization: str
+    seconds: float
+
+
+class TrainingPlanned(Event):
+    """How long the run will be, in optimizer steps, and how it is cut into them."""
+
+    steps: int
+    steps_per_epoch: int
+    rows: int
+    epochs: float
+
+
+class CheckpointPutAside(Event):
+    """A checkpoint that did not verify; it is never used again."""
+
+    folder: str
+    reason: str
+
+
+class Resumed(Event):
+    """Training goes on from this step; later figures of the interrupted try no longer count."""
+
+    step: int
+    checkpoint: str
+
+
+class StepFinished(Event):
+    """One optimizer step.
+
+    loss: mean negative log-likelihood a supervised token, nats, unweighted.
+    label_nll: negative log-likelihood of the whole class in 分類結果, nats a sample; None when no row shows one.
+    tokens: real (non-padding) tokens of this step; seconds: wall time of this step.
+    rotation_error: largest |R R^T - I|, measured now and then.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    label_nll: float | None
+    learning_rate: float
+    gradient_norm: float
+    tokens: int
+    seconds: float
+    rotation_error: float | None = None
+
+
+class ValidationFinished(Event):
+    """The validation rows were scored. Units as in StepFinished. `best` tells that no earlier loss was lower."""
+
+    step: int
+    loss: float
+    label_nll: float | None
+    rows: int
+    seconds: float
+    best: bool
+
+
+class CheckpointSaved(Event):
+    """A checkpoint is on disk and its manifest was verified."""
+
+    step: int
+    folder: str
+    bytes: int
+    seconds: float
+    reason: str
+
+
+class CheckpointFailed(Event):
+    """A checkpoint could not be written; training goes on and tries again at the next interval."""
+
+    step: int
+    code: str
+    where: str = ""
+    facts: dict[str, str] = {}
+
+
+class ModelSaved(Event):
+    """The trained adapter is on disk."""
+
+    folder: str
+    step: int
+    bytes: int

@@ -1,0 +1,148 @@
+"""One worker thread, one job at a time: pulls a stage's generator, stores its events and folds the snapshot."""
+
+import queue
+import secrets
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+
+from so8t_engine import events as e
+from so8t_engine import hardware
+from so8t_engine.errors import BadInput, Busy, EngineError, SettingsError
+from so8t_engine.runs import Run
+from so8t_engine.snapshot import Snapshot, fold, with_history
+
+Cancel = threading.Event
+"""Set when a person asks to stop. A stage looks at it once a micro-batch and ends after a checkpoint."""
+
+Stage = Callable[[Cancel], Iterator[e.Event]]
+
+SAMPLE_SECONDS = 2.0
+"""Between two looks at the hardware while a job runs."""
+
+
+class Worker:
+    """Runs one job at a time on a thread of its own. All methods may be called from any thread."""
+
+    def __init__(self, shown: Snapshot) -> None:
+        self._snapshot = shown
+        self._publishing = threading.Lock()
+        self._starting = threading.Lock()
+        self._followers: list[queue.SimpleQueue[e.Event]] = []
+        self._thread: threading.Thread | None = None
+        self._cancel = Cancel()
+        self._run: Run | None = None
+        self._unwritten: list[e.Event] = []
+
+    def snapshot(self) -> Snapshot:
+        """The picture of now. Reading it never waits."""
+        return self._snapshot
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Put another run's picture on view. Raises Busy while a job runs."""
+        with self._starting:
+            if self._snapshot.active:
+                raise Busy("engine.busy", command=self._snapshot.command)
+            self._snapshot = snapshot
+
+    def start(self, command: str, stage: Stage) -> str:
+        """Begin a job and give back its id. Raises Busy while another one runs."""
+        with self._starting:
+            if self._snapshot.active or (self._thread and self._thread.is_alive()):
+                raise Busy("engine.busy", command=self._snapshot.command)
+            job = secrets.token_hex(4)
+            self._cancel = Cancel()
+            self._run, self._unwritten = None, []
+            self._snapshot = Snapshot(version=self._snapshot.version + 1)
+            self._publish(e.JobStarted(job=job, command=command))
+            self._thread = threading.Thread(target=self._work, args=(job, stage, self._cancel), name="engine")
+            self._thread.start()
+            return job
+
+    def cancel(self) -> None:
+        """Ask the running job to stop. Asking twice, or when nothing runs, does nothing."""
+        with self._starting:
+            if self._snapshot.state == "running":
+                self._publish(e.StopRequested(job=self._snapshot.job))
+                self._cancel.set()
+
+    def follow(self) -> Iterator[e.Event]:
+        """Every event from now to the end of the present job."""
+        inbox: queue.SimpleQueue[e.Event] = queue.SimpleQueue()
+        with self._publishing:
+            if not self._snapshot.active:
+                return
+            for event in self._snapshot.log:
+                inbox.put(event)
+            self._followers.append(inbox)
+        try:
+            while True:
+                event = inbox.get()
+                yield event
+                if isinstance(event, e.JobFinished | e.JobStopped | e.JobFailed):
+                    return
+        finally:
+            with self._publishing:
+                self._followers.remove(inbox)
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Return when the present job has ended, or after `seconds`."""
+        if self._thread:
+            self._thread.join(seconds)
+
+    def _work(self, job: str, stage: Stage, cancel: Cancel) -> None:
+        begun = time.monotonic()
+        ended = threading.Event()
+        sampler = threading.Thread(target=self._sample, args=(ended,), name="hardware", daemon=True)
+        sampler.start()
+        try:
+            for event in stage(cancel):
+                self._publish(event)
+        except EngineError as error:
+            last = _failed(job, error)
+        except Exception as error:  # a fault of ours: the page must still say what happened
+            last = e.JobFailed(
+                job=job, code="engine.unexpected", facts={"reason": f"{type(error).__name__}: {error}"},
+                details=traceback.format_exc(),
+            )  # fmt: skip
+        else:
+            kind = e.JobStopped if cancel.is_set() else e.JobFinished
+            last = kind(job=job, seconds=time.monotonic() - begun)
+        ended.set()
+        sampler.join()
+        self._publish(last)
+
+    def _sample(self, ended: threading.Event) -> None:
+        while not ended.is_set():
+            self._publish(hardware.sample())
+            ended.wait(SAMPLE_SECONDS)
+
+    def _publish(self, event: e.Event) -> None:
+        with self._publishing:
+            self._snapshot = fold(self._snapshot, event)
+            if isinstance(event, e.RunOpened):
+                self._run = Run.at(event.folder)
+                if event.resumed:
+                    self._snapshot = with_history(self._snapshot, self._run.events())
+            self._store(event)
+            for inbox in self._followers:
+                inbox.put(event)
+
+    def _store(self, event: e.Event) -> None:
+        self._unwritten.append(event)
+        if self._run is None:
+            return
+        try:
+            self._run.append(self._unwritten)
+        except OSError:
+            return  # a full disk: kept, and written with the next event
+        self._unwritten = []
+
+
+def _failed(job: str, error: EngineError) -> e.JobFailed:
+    details = "\n".join(str(fault) for fault in error.faults) if isinstance(error, SettingsError) else ""
+    return e.JobFailed(
+        job=job, code=error.code, where=error.where, facts=error.facts, bad_input=isinstance(error, BadInput),
+        details=details,
+    )  # fmt: skip

@@ -1,0 +1,193 @@
+"""The run folder: the only maker of paths.
+
+    runs/<run_id>/
+        run.json            id, creation time, fingerprints of settings and dataset
+        config.yaml         the settings, frozen at the start
+        split.json          which rows are for training, validation and test
+        events.jsonl        all that happened, one event a line
+        checkpoints/        full training states, newest last
+        best_model/         the adapter with the lowest validation loss
+        final_model/        the adapter at the end: its manifest marks the run as finished
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from so8t_engine import config
+from so8t_engine.disk import FolderLock, write_whole
+from so8t_engine.errors import BadInput
+from so8t_engine.events import Event
+
+MANIFEST = "MANIFEST.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job's folder. Methods give paths; only `create` and `append` write."""
+
+    folder: Path
+
+    @classmethod
+    def at(cls, folder: str | Path) -> "Run":
+        """The run in `folder`."""
+        return cls(Path(folder).resolve())
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def split_file(self) -> Path:
+        return self.folder / "split.json"
+
+    @property
+    def events_file(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def best_model(self) -> Path:
+        return self.folder / "best_model"
+
+    @property
+    def final_model(self) -> Path:
+        return self.folder / "final_model"
+
+    @property
+    def record(self) -> dict[str, str]:
+        """What `run.json` holds."""
+        return json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the final model was written to its end."""
+        return (self.final_model / MANIFEST).exists()
+
+    def settings(self) -> config.Settings:
+        """The settings that the run was started with."""
+        return config.load(self.config_file)
+
+    def lock(self) -> FolderLock:
+        """Held while a job writes into the run."""
+        return FolderLock(self.folder)
+
+    def events(self) -> Iterator[Event]:
+        """Every event of the run in order. A last line cut by a power failure is left out."""
+        if not self.events_file.exists():
+            return
+        with self.events_file.open("rb") as file:
+            for line in file:
+                try:
+                    yield Event.from_json(line)
+                except ValueError:
+                    continue  # half a line: the writer died in it
+
+    def append(self, events: list[Event]) -> None:
+        """Add events at the end, on lines of their own even after half a line."""
+        text = "".join(event.to_json() + "\n" for event in events).encode("utf-8")
+        with self.events_file.open("a+b") as file:
+            if file.tell() and _last_byte(file) != b"\n":
+                text = b"\n" + text
+            file.write(text)
+
+
+def create(folder: Path, settings: config.Settings, dataset_fingerprint: str) -> Run:
+    """Make the folder of a new run. Raises BadInput when something else stands there."""
+    if folder.exists() and any(folder.iterdir()):
+        raise BadInput("run.folder_taken", where=str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(folder.resolve())
+    run.checkpoints.mkdir()
+    run.best_model.mkdir()
+    write_whole(run.config_file, config.to_yaml(settings).encode("utf-8"))
+    record = {
+        "id": run.id,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "settings": settings.fingerprint(),
+        "dataset": dataset_fingerprint,
+    }
+    write_whole(folder / "run.json", json.dumps(record, indent=2).encode("utf-8"))  # last: it makes the folder a run
+    return run
+
+
+def new_id() -> str:
+    """A name that is never used again: time, then chance."""
+    return time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether `folder` holds a run."""
+    return (folder / "run.json").is_file()
+
+
+def find(root: Path, name: str) -> Run:
+    """The run with this id under `root`, or in this folder. Raises BadInput when there is none."""
+    for folder in (root / name, Path(name)):
+        if is_run(folder):
+            return Run(folder.resolve())
+    raise BadInput("run.missing", where=str(root), name=name)
+
+
+def all_runs(root: Path) -> list[Run]:
+    """Every run under `root`, newest first."""
+    folders = [folder for folder in root.iterdir() if is_run(folder)] if root.is_dir() else []
+    return [Run(folder.resolve()) for folder in sorted(folders, key=lambda f: f.name, reverse=True)]
+
+
+def open_run(settings: config.Settings, dataset: str, output: str, resume: str) -> tuple[Run, bool]:
+    """The run that a training command means, and whether it held work before.
+
+    output: the run's own folder, or "" for one under `settings.runs`.
+    resume: "auto", "never", or the id or folder of a run.
+    dataset: fingerprint of the dataset file.
+    Raises BadInput when the run was made with other settings or other data, or when `resume` forbids it.
+    """
+    root = settings.resolve(settings.runs)
+    if resume not in ("auto", "never"):
+        run = find(root, resume)
+    elif output:
+        run = Run.at(output) if is_run(Path(output)) else None
+        if run and resume == "never":
+            raise BadInput("run.folder_taken", where=output)
+    else:
+        run = unfinished(root, settings, dataset) if resume == "auto" else None
+    if run is None:
+        folder = Path(output) if output else root / new_id()
+        return create(folder, settings, dataset), False
+    if run.record["settings"] != settings.fingerprint():
+        raise BadInput("run.other_settings", where=str(run.folder), names=_differences(run.settings(), settings))
+    if run.record["dataset"] != dataset:
+        raise BadInput("run.other_data", where=str(run.folder), dataset=settings.dataset)
+    return run, True
+
+
+def _differences(old: config.Settings, new: config.Settings) -> str:
+    """The settings in which the two differ, as "name: old -> new"."""
+    before, after = config.to_values(old), config.to_values(new)
+    return ", ".join(f"{name}: {before[name]} -> {after[name]}" for name in after if before[name] != after[name])
+
+
+def unfinished(root: Path, settings: config.Settings, dataset_fingerprint: str) -> Run | None:
+    """The newest run of the same settings and data that has not come to its end."""
+    wanted = (settings.fingerprint(), dataset_fingerprint)
+    for run in all_runs(root):
+        record = run.record
+        if not run.finished and (record["settings"], record["dataset"]) == wanted:
+            return run
+    return None
+
+
+def _last_byte(file) -> bytes:
+    file.seek(-1, 2)
+    return file.read(1)

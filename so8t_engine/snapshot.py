@@ -1,0 +1,179 @@
+"""What the page shows: an immutable picture of the engine, folded from events.
+
+`fold(snapshot, event) -> snapshot` is pure, so a reload, a second window and a replay after a crash all see the
+same thing.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from so8t_engine import events as e
+
+LOG_LENGTH = 500
+"""Events kept for the readable log."""
+
+STATES = ("idle", "running", "stopping", "finished", "stopped", "failed", "interrupted")
+
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Series:
+    """A growing list of events of one kind that shares its past: appending copies at most one chunk."""
+
+    chunks: tuple[tuple[e.Event, ...], ...] = ()
+
+    def append(self, event: e.Event) -> "Series":
+        """This series with `event` at its end."""
+        if self.chunks and len(self.chunks[-1]) < _CHUNK:
+            return Series((*self.chunks[:-1], (*self.chunks[-1], event)))
+        return Series((*self.chunks, (event,)))
+
+    def until(self, step: int) -> "Series":
+        """This series without the events after `step`."""
+        kept = Series()
+        for event in self:
+            if event.step <= step:
+                kept = kept.append(event)
+        return kept
+
+    def __iter__(self) -> Iterator[e.Event]:
+        for chunk in self.chunks:
+            yield from chunk
+
+    def __len__(self) -> int:
+        return sum(len(chunk) for chunk in self.chunks)
+
+    @property
+    def last(self) -> e.Event | None:
+        return self.chunks[-1][-1] if self.chunks else None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The engine at one moment.
+
+    version: grows with every event; equal versions mean that nothing changed.
+    state: one of STATES; "interrupted" is a run whose process died.
+    command: what the job does, by the name of its command ("StartTraining").
+    failure: the event that ended a failed job.
+    warnings: events that a person should see although the job goes on (a checkpoint that could not be written, one
+        that was put aside, rows skipped).
+    """
+
+    version: int = 0
+    state: str = "idle"
+    job: str = ""
+    command: str = ""
+    started: float = 0.0
+    ended: float = 0.0
+    run: str = ""
+    folder: str = ""
+    resumed: bool = False
+    dataset: e.DatasetRead | None = None
+    lengths: e.LengthsCounted | None = None
+    model: e.ModelLoaded | None = None
+    plan: e.TrainingPlanned | None = None
+    steps: Series = field(default_factory=Series)
+    validations: Series = field(default_factory=Series)
+    checkpoints: Series = field(default_factory=Series)
+    resumes: Series = field(default_factory=Series)
+    hardware: Series = field(default_factory=Series)
+    rotation_error: float | None = None
+    saved: e.ModelSaved | None = None
+    failure: e.JobFailed | None = None
+    warnings: tuple[e.Event, ...] = ()
+    log: tuple[e.Event, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        """Whether a job is under way."""
+        return self.state in ("running", "stopping")
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        resumed = self.resumes.last.step if self.resumes.last else 0
+        return max(self.steps.last.step if self.steps.last else 0, resumed)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Real tokens a second over the last twenty steps of this try."""
+        recent = [s for s in (self.steps.chunks[-1] if self.steps.chunks else ())[-20:] if s.time >= self.started]
+        seconds = sum(s.seconds for s in recent)
+        return sum(s.tokens for s in recent) / seconds if seconds else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the last step at the pace of this try, validation and checkpoints included."""
+        if not (self.plan and self.steps.last and self.state == "running"):
+            return None
+        begun = [s for s in self.steps if s.time >= self.started]
+        if len(begun) < 3:
+            return None
+        pace = (begun[-1].time - begun[0].time) / (len(begun) - 1)
+        return pace * (self.plan.steps - self.step)
+
+
+def fold(snapshot: Snapshot, event: e.Event) -> Snapshot:
+    """The snapshot after `event`."""
+    changes = _changes(snapshot, event)
+    if not isinstance(event, e.HardwareSampled | e.StepFinished):
+        changes["log"] = (*snapshot.log[-(LOG_LENGTH - 1) :], event)
+    return replace(snapshot, version=snapshot.version + 1, **changes)
+
+
+def replay(past: Iterable[e.Event]) -> Snapshot:
+    """The picture of a stored run. A job without an end was interrupted: its process died."""
+    snapshot = Snapshot()
+    for event in past:
+        snapshot = fold(snapshot, event)
+    return replace(snapshot, state="interrupted") if snapshot.active else snapshot
+
+
+def with_history(snapshot: Snapshot, past: Iterable[e.Event]) -> Snapshot:
+    """`snapshot` of a job that goes on with a run, with the curves that the run's earlier tries have left."""
+    old = replay(past)
+    curves = ("steps", "validations", "checkpoints", "resumes", "hardware", "dataset", "lengths", "model", "plan")
+    return replace(snapshot, version=snapshot.version + 1, **{name: getattr(old, name) for name in curves})
+
+
+def _changes(s: Snapshot, event: e.Event) -> dict:
+    match event:
+        case e.JobStarted():
+            return {"state": "running", "job": event.job, "command": event.command, "started": event.time, "ended": 0.0}
+        case e.StopRequested():
+            return {"state": "stopping"}
+        case e.RunOpened():
+            return {"run": event.run, "folder": event.folder, "resumed": event.resumed}
+        case e.JobFinished():
+            return {"state": "finished", "ended": event.time}
+        case e.JobStopped():
+            return {"state": "stopped", "ended": event.time}
+        case e.JobFailed():
+            return {"state": "failed", "ended": event.time, "failure": event}
+        case e.DatasetRead():
+            return {"dataset": event, "warnings": (*s.warnings, event) if event.skipped else s.warnings}
+        case e.LengthsCounted():
+            return {"lengths": event, "warnings": (*s.warnings, event) if event.too_long else s.warnings}
+        case e.ModelLoaded():
+            return {"model": event}
+        case e.TrainingPlanned():
+            return {"plan": event}
+        case e.Resumed():
+            return {"resumes": s.resumes.append(event), "steps": s.steps.until(event.step),
+                    "validations": s.validations.until(event.step), "saved": None, "failure": None}  # fmt: skip
+        case e.StepFinished():
+            seen = event.rotation_error if event.rotation_error is not None else s.rotation_error
+            return {"steps": s.steps.append(event), "rotation_error": seen}
+        case e.ValidationFinished():
+            return {"validations": s.validations.append(event)}
+        case e.CheckpointSaved():
+            return {"checkpoints": s.checkpoints.append(event)}
+        case e.CheckpointFailed() | e.CheckpointPutAside():
+            return {"warnings": (*s.warnings, event)}
+        case e.HardwareSampled():
+            return {"hardware": s.hardware.append(event)}
+        case e.ModelSaved():
+            return {"saved": event}
+    return {}
