@@ -109,6 +109,14 @@ class DatasetRead(Event):
     first_skipped: str = ""
 
 
+class RowFaulted(Event):
+    """A row that can't be used, or whose answer is not in the format."""
+
+    code: str
+    where: str
+    facts: dict[str, str] = {}
+
+
 class LengthsCounted(Event):
     """Tokens of the training rows. `too_long` rows exceed `max_length` and are left out of training."""
 
@@ -151,10 +159,14 @@ class CheckpointPutAside(Event):
 
 
 class Resumed(Event):
-    """Training goes on from this step; later figures of the interrupted try no longer count."""
+    """Training goes on from this step; later figures of the interrupted try no longer count.
+
+    changed: libraries whose version is another than when the checkpoint was written; "" when none is.
+    """
 
     step: int
     checkpoint: str
+    changed: str = ""
 
 
 class StepFinished(Event):

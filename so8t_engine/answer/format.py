@@ -16,6 +16,7 @@ LABEL_FIELD, CONFIDENCE_FIELD, REASON_FIELD, ANSWER_FIELD = "分類結果", "信
 
 _SHAPE = re.compile(r"\s*".join(rf"<{name}>(.*?)</{name}>" for name in SECTIONS), re.DOTALL)
 _ANY_TAG = re.compile(rf"</?(?:{'|'.join(SECTIONS)})>")
+_TYPED_TAG = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(SECTIONS)})\b)", re.IGNORECASE)
 _LABEL = re.compile(rf"^[ \t]*{LABEL_FIELD}[ \t]*[:：][ \t]*([A-Z]+)[ \t]*$", re.MULTILINE)
 
 
@@ -101,6 +102,14 @@ def parse_final(text: str) -> Final:
     if label != "ALLOW" and values.get(ANSWER_FIELD):
         raise FormatError(f"the field {ANSWER_FIELD} is only for ALLOW")
     return Final(label, _confidence(values[CONFIDENCE_FIELD]), values[REASON_FIELD], values.get(ANSWER_FIELD, ""))
+
+
+def neutralise(text: str) -> str:
+    """`text` with every one of our section tags made harmless, whatever its case or spacing.
+
+    The angle bracket becomes ‹, so a person still reads what was typed and no filter takes it for a tag.
+    """
+    return _TYPED_TAG.sub(lambda match: "‹" + match.group()[1:], text)
 
 
 def label_span(output: str) -> tuple[int, int] | None:

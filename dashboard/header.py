@@ -1,0 +1,111 @@
+"""The line that is always visible: what runs now, how far it is, what the machine does, Stop.
+
+The element's data attributes carry the same to the page's title and favicon (page.js).
+"""
+
+from collections.abc import Sequence
+from html import escape
+
+from dashboard import cards, numbers
+from dashboard.bridge import Page
+from so8t_engine import Snapshot
+
+SPARK_SAMPLES = 60
+"""Hardware samples in a sparkline: the last two minutes."""
+
+
+def header(snapshot: Snapshot, page: Page) -> str:
+    """The header's HTML."""
+    share = progress(snapshot)
+    percent = "" if share is None else f"{100 * share:.0f}"
+    state = {"stopping": "running", "stopped": "idle", "interrupted": "failed"}.get(snapshot.state, snapshot.state)
+    line = " · ".join(_now(snapshot, page))
+    stop = cards.button(
+        "stop", page.t("header.stop"), kind="so-small so-danger", off=snapshot.state == "stopping",
+        title=page.t("train.stopping_note") if snapshot.state == "stopping" else page.t("header.stop_title"),
+    ) if snapshot.active else ""  # fmt: skip
+    return (
+        f'<div class="so-header-row" data-state="{state}" data-percent="{percent}" data-job="{escape(snapshot.job)}" '
+        f'data-command="{escape(command(snapshot, page))}" data-version="{snapshot.version}">'
+        f'<a class="so-name" href="?tab=train" data-open-tab="train">SO8T <b>Studio</b></a>'
+        f'{_languages(page)}'
+        f'<div class="so-now so-is-{escape(snapshot.state)}" role="status" title="{escape(line)}">'
+        f'<i class="so-dot" aria-hidden="true"></i><span>{escape(line)}</span></div>'
+        f'{_machine(snapshot, page)}{stop}</div>'
+        + (cards.bar(share, page.t("header.progress")) if snapshot.active else '<div class="so-bar so-idle"></div>')
+    )
+
+
+def command(snapshot: Snapshot, page: Page) -> str:
+    """What the job does, as a noun."""
+    return page.t(f"command.{snapshot.command}") if snapshot.command else ""
+
+
+def progress(snapshot: Snapshot) -> float | None:
+    """The share of the steps that are done; None before the plan is known."""
+    if not snapshot.plan or not snapshot.plan.steps:
+        return None
+    return min(1.0, snapshot.step / snapshot.plan.steps)
+
+
+def _now(snapshot: Snapshot, page: Page) -> list[str]:
+    """ "再学習", the run, "step 142/600", "残り 1分40秒": as many of them as are known."""
+    if not snapshot.command:
+        return [page.t("state.idle")]
+    parts = [command(snapshot, page)]
+    if not snapshot.active:
+        parts.append(page.t(f"state.{snapshot.state}"))
+    if snapshot.run:
+        parts.append(snapshot.run)
+    if snapshot.plan:
+        parts.append(f"step {snapshot.step:,}/{snapshot.plan.steps:,}")
+    if snapshot.state == "stopping":
+        parts.append(page.t("state.stopping"))
+    elif snapshot.seconds_left is not None:
+        parts.append(page.t("header.left", time=numbers.duration(snapshot.seconds_left, page.language)))
+    return parts
+
+
+def _languages(page: Page) -> str:
+    links = []
+    for language, name in (("ja", "日本語"), ("en", "English")):
+        current = ' aria-current="true"' if language == page.language else ""
+        links.append(f'<a href="/{language}/" lang="{language}" data-language="{language}"{current}>{name}</a>')
+    return f'<nav class="so-languages" aria-label="{escape(page.t("header.language"))}">{"".join(links)}</nav>'
+
+
+def _machine(snapshot: Snapshot, page: Page) -> str:
+    """Three small numbers of the card; without one, CPU and RAM. Nothing is measured while nothing runs."""
+    last = snapshot.hardware.last
+    if last is None or not snapshot.active:
+        note = escape(page.t("header.measured_later"))
+        return f'<div class="so-machine so-quiet" title="{note}"><span class="so-unseen">{note}</span></div>'
+    samples = snapshot.hardware.chunks[-2:]
+    recent = [sample for chunk in samples for sample in chunk][-SPARK_SAMPLES:]
+    if last.gpu_name is None:
+        figures = [
+            ("CPU", f"{last.cpu:.0f} %", [s.cpu for s in recent], 100.0),
+            ("RAM", numbers.gib(last.ram_used), [s.ram_used for s in recent], float(last.ram_total)),
+        ]
+    else:
+        figures = [
+            ("GPU", numbers.percent(last.gpu, 0), [s.gpu for s in recent], 100.0),
+            ("VRAM", numbers.gib(last.vram_used), [s.vram_used for s in recent], float(last.vram_total or 0)),
+            (page.t("header.temperature"), numbers.fixed(last.temperature, 0, " °C"),
+             [s.temperature for s in recent], 100.0),
+        ]  # fmt: skip
+    cells = "".join(
+        f'<span class="so-gauge"><small>{escape(name)}</small><b>{escape(value)}</b>{sparkline(values, top)}</span>'
+        for name, value, values, top in figures
+    )
+    return f'<div class="so-machine">{cells}</div>'
+
+
+def sparkline(values: Sequence[float | None], top: float) -> str:
+    """A small curve of the last values between 0 and `top`."""
+    measured = [value for value in values if value is not None]
+    if len(measured) < 2 or top <= 0:
+        return '<svg class="so-spark" viewBox="0 0 40 16" aria-hidden="true"></svg>'
+    width = 40 / (len(measured) - 1)
+    points = " ".join(f"{i * width:.1f},{15 - 14 * min(v / top, 1.0):.1f}" for i, v in enumerate(measured))
+    return f'<svg class="so-spark" viewBox="0 0 40 16" aria-hidden="true"><polyline points="{points}"/></svg>'

@@ -1,0 +1,66 @@
+"""The events of a run as sentences, newest first."""
+
+from html import escape
+from pathlib import Path
+
+from dashboard import numbers
+from dashboard.bridge import Page
+from so8t_engine import Snapshot, events
+
+SHOWN = 200
+
+
+def log(snapshot: Snapshot, page: Page) -> str:
+    """The log's HTML: time and sentence, what went wrong in its own colour."""
+    lines = []
+    for event in reversed(snapshot.log[-SHOWN:]):
+        words = sentence(event, page)
+        if words:
+            tone = "so-bad" if isinstance(event, events.JobFailed | events.CheckpointFailed) else ""
+            lines.append(
+                f'<li class="{tone}"><time title="{numbers.date(event.time)}">{numbers.clock(event.time)}</time>'
+                f"<span>{escape(words)}</span></li>"
+            )
+    if not lines:
+        return f'<p class="so-empty">{escape(page.t("log.empty"))}</p>'
+    return f'<ol class="so-log" tabindex="0" aria-label="{escape(page.t("log.title"))}">{"".join(lines)}</ol>'
+
+
+def sentence(event: events.Event, page: Page) -> str:
+    """What an event tells a person. An event of a kind that has no sentence yet is left out."""
+    key = f"log.{type(event).__name__}"
+    match event:
+        case events.JobStarted():
+            return page.t(key, command=page.t(f"command.{event.command}"))
+        case events.RunOpened():
+            return page.t("log.RunOpenedAgain" if event.resumed else key, run=event.run)
+        case events.JobFinished() | events.JobStopped():
+            return page.t(key, time=numbers.duration(event.seconds, page.language))
+        case events.JobFailed():
+            return page.t(key, what=page.error(event.code, "what", event.facts), where=event.where or numbers.DASH)
+        case events.DatasetRead():
+            splits = ", ".join(f"{page.t(f'split.{name}')} {rows:,}" for name, rows in event.splits.items())
+            return page.t(key, file=Path(event.file).name, rows=numbers.count(event.rows), splits=splits)
+        case events.LengthsCounted():
+            return page.t(key, longest=event.longest, mean=f"{event.mean:.0f}", left_out=event.too_long)
+        case events.ModelLoaded():
+            return page.t(
+                key, name=Path(event.folder).name, parameters=numbers.millions(event.parameters), device=event.device,
+                time=numbers.duration(event.seconds, page.language),
+            )  # fmt: skip
+        case events.TrainingPlanned():
+            return page.t(key, steps=numbers.count(event.steps), epochs=f"{event.epochs:g}")
+        case events.Resumed() | events.CheckpointPutAside():
+            facts = event.model_dump()
+            return page.t(key, **facts | {n: Path(facts[n]).name for n in ("checkpoint", "folder") if n in facts})
+        case events.ValidationFinished():
+            return page.t("log.ValidationBest" if event.best else key, step=event.step, loss=numbers.loss(event.loss))
+        case events.CheckpointSaved():
+            return page.t(key, step=event.step, size=numbers.file_size(event.bytes), seconds=f"{event.seconds:.1f}")
+        case events.CheckpointFailed():
+            return page.t(key, step=event.step, what=page.error(event.code, "what", event.facts))
+        case events.ModelSaved():
+            return page.t(key, folder=Path(event.folder).name, size=numbers.file_size(event.bytes))
+        case events.StopRequested() | events.RunAlreadyFinished():
+            return page.t(key)
+    return ""

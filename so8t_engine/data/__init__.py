@@ -1,0 +1,1 @@
+"""Rows of four-class data: reading, checking, splitting, and turning them into batches."""

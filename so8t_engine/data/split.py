@@ -1,0 +1,52 @@
+"""Cut a dataset into training, validation and test rows, the same way every time."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from so8t_engine.answer.format import CLASSES
+from so8t_engine.data.samples import Sample
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three disjoint sets of rows. Rows that ask the same thing stand in the same set."""
+
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+
+    def record(self) -> dict[str, list[str]]:
+        """The content hashes of each set, as the run keeps them."""
+        return {name: sorted({s.content_hash for s in getattr(self, name)}) for name in ("train", "validation", "test")}
+
+
+def split(samples: Sequence[Sample], *, seed: int, validation_share: float, test_share: float) -> Split:
+    """Cut by content hash and seed, class by class.
+
+    Within a class, distinct requests are ranked by SHA-256 of seed and content hash; the first ranks are for test,
+    the next for validation. The order of the rows in the file does not matter. A class with at least three distinct
+    requests has one in each set whose share is above 0.
+    """
+    groups: dict[str, list[Sample]] = {}
+    for item in samples:
+        groups.setdefault(item.content_hash, []).append(item)
+    place = {}
+    for label in CLASSES:
+        # A request that stands under two labels is ranked once, under the first in class order.
+        members = [h for h, rows in groups.items() if min(CLASSES.index(r.label) for r in rows) == CLASSES.index(label)]
+        members.sort(key=lambda h: hashlib.sha256(f"{seed}:{h}".encode()).digest())
+        n_test = _count(len(members), test_share)
+        n_validation = _count(len(members), validation_share)
+        for rank, content in enumerate(members):
+            place[content] = 2 if rank < n_test else 1 if rank < n_test + n_validation else 0
+    sets: tuple[list[Sample], ...] = ([], [], [])
+    for item in samples:
+        sets[place[item.content_hash]].append(item)
+    return Split(*(tuple(rows) for rows in sets))
+
+
+def _count(total: int, share: float) -> int:
+    if share == 0 or total < 3:
+        return 0
+    return max(1, round(total * share))

@@ -1,0 +1,1 @@
+"""Pure numbers: metrics and statistics. No torch here."""

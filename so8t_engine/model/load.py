@@ -1,0 +1,115 @@
+"""Check a model folder, and load its tokenizer and its (quantized) weights. No code from the folder is ever run."""
+
+import json
+import logging
+import struct
+import warnings
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from so8t_engine.settings import ModelSettings
+from so8t_engine.errors import ModelError
+
+ARCHITECTURES = ("Phi3ForCausalLM",)
+"""What the engine trains and exports."""
+
+# What these libraries say while they load concerns their own developers; a person at the console sees our lines.
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
+warnings.filterwarnings("ignore", message="Paged optimizers are not supported on CPU", category=UserWarning)
+
+_HEADER_LIMIT = 100 * 2**20
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ModelError unless `folder` holds a whole, known model: config, tokenizer, every shard to its last byte."""
+    if not folder.is_dir():
+        raise ModelError("model.missing", where=str(folder))
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise ModelError("model.file_missing", where=str(folder), file=name)
+    try:
+        architectures = json.loads((folder / "config.json").read_text(encoding="utf-8-sig")).get("architectures") or []
+    except (ValueError, AttributeError) as error:
+        raise ModelError("model.bad_config", where=str(folder / "config.json"), reason=error) from None
+    if not any(name in ARCHITECTURES for name in architectures):
+        found, known = ", ".join(architectures) or "none", ", ".join(ARCHITECTURES)
+        raise ModelError("model.wrong_architecture", where=str(folder), found=found, known=known)
+    for shard in _shards(folder):
+        _check_shard(shard)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of `folder`, from its own files alone."""
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def load_model(folder: Path, settings: ModelSettings, device: torch.device) -> PreTrainedModel:
+    """The frozen base model on `device`, quantized as `settings` say. Raises ModelError for an unusable folder."""
+    check_folder(folder)
+    options: dict = {"dtype": compute_dtype(settings.dtype, device)}
+    if settings.quantization == "8bit":
+        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=["lm_head"])
+    elif settings.quantization == "4bit":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"],
+            llm_int8_skip_modules=["lm_head"],
+        )  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, device_map={"": device}, use_safetensors=True, local_files_only=True, trust_remote_code=False,
+        attn_implementation="sdpa", **options,
+    )  # fmt: skip
+    model.config.use_cache = False  # training never reads the cache; generation asks for it by itself
+    return model.requires_grad_(False)
+
+
+def pick_device() -> torch.device:
+    """The NVIDIA card where there is one, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def compute_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The type that activations are computed in; "auto" takes the best that `device` is fast in."""
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def _shards(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError("model.bad_config", where=str(index), reason=error) from None
+        return [folder / name for name in names]
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pth")):
+        raise ModelError("model.pickle_only", where=str(folder))
+    raise ModelError("model.file_missing", where=str(folder), file="model.safetensors")
+
+
+def _check_shard(shard: Path) -> None:
+    """Compare a safetensors file's size with what its header promises (format: 8 bytes length, JSON, data)."""
+    if not shard.is_file():
+        raise ModelError("model.file_missing", where=str(shard.parent), file=shard.name)
+    try:
+        with shard.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _HEADER_LIMIT:
+                raise ValueError("header too long")
+            header = json.loads(file.read(length))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise ModelError("model.bad_shard", where=str(shard), reason=error) from None
+    wanted, found = 8 + length + max(ends, default=0), shard.stat().st_size
+    if found != wanted:
+        raise ModelError("model.bad_shard", where=str(shard), reason=f"{found} bytes instead of {wanted}")

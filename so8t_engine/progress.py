@@ -1,0 +1,124 @@
+"""A job's events as lines of text: one line that renews itself on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+from so8t_engine import events as e
+from so8t_engine.engine import Engine
+from so8t_engine.errors import sentence
+
+PLAIN_SECONDS = 5.0
+"""Between two step lines where the output is no terminal."""
+
+
+class Printer:
+    """Writes each event once: what happened to standard output, trouble to standard error."""
+
+    def __init__(self, engine: Engine, language: str) -> None:
+        self.engine, self.language = engine, language
+        self.live = sys.stdout.isatty()
+        self.shown = 0.0
+        self.width = 0
+
+    def show(self, event: e.Event) -> None:
+        """Print what a person should know of `event`."""
+        if isinstance(event, e.StepFinished):
+            self._step(event)
+        elif isinstance(event, e.JobFailed | e.CheckpointFailed | e.RowFaulted):
+            self._trouble(event)
+        elif text := describe(event):
+            self._line(text)
+
+    def _step(self, event: e.StepFinished) -> None:
+        snapshot = self.engine.snapshot()
+        total = snapshot.plan.steps if snapshot.plan else 0
+        if not self.live and event.step not in (1, total) and time.monotonic() - self.shown < PLAIN_SECONDS:
+            return
+        self.shown = time.monotonic()
+        rate, left = snapshot.tokens_per_second, snapshot.seconds_left
+        parts = [f"step {event.step}/{total}", f"epoch {event.epoch:.2f}", f"loss {event.loss:.3f}"]
+        if event.label_nll is not None:
+            parts.append(f"label {event.label_nll:.3f}")
+        if rate is not None:
+            parts.append(f"{rate:,.0f} tokens/s")
+        if left is not None:
+            parts.append(f"{clock(left)} left")
+        text = "  ".join(parts)
+        if self.live:
+            print("\r" + text.ljust(self.width), end="", flush=True)
+            self.width = len(text)
+        else:
+            print(text, flush=True)
+
+    def _trouble(self, event: e.JobFailed | e.CheckpointFailed | e.RowFaulted) -> None:
+        self._end_live_line()
+        place = f"{event.where}: " if event.where else ""
+        what, hint = (sentence(event.code, part, self.language, event.facts) for part in ("what", "hint"))
+        print(f"{place}{what} {hint}", file=sys.stderr)
+        if details := getattr(event, "details", ""):
+            print(details, file=sys.stderr)
+
+    def _line(self, text: str) -> None:
+        self._end_live_line()
+        print(text, flush=True)
+
+    def _end_live_line(self) -> None:
+        if self.width:
+            print()
+            self.width = 0
+
+
+def clock(seconds: float) -> str:
+    """83 -> "1:23"; 4983 -> "1:23:03"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def describe(event: e.Event) -> str:
+    """One line on `event`, or "" for what a reader of lines need not know."""
+    match event:
+        case e.RunOpened():
+            return f"run {event.run} in {event.folder}" + (" (going on with it)" if event.resumed else "")
+        case e.DatasetRead():
+            return _dataset(event)
+        case e.LengthsCounted():
+            cut = f", {event.too_long} left out (longer than {event.max_length})" if event.too_long else ""
+            return f"tokens a row: mean {event.mean:.0f}, longest {event.longest}{cut}"
+        case e.ModelLoaded():
+            share = f"{event.trainable / 1e6:.1f} M of {event.parameters / 1e6:.1f} M parameters trained"
+            quantized = "" if event.quantization == "none" else f", {event.quantization}"
+            return f"{event.architecture} on {event.device}, {event.dtype}{quantized}; {share}"
+        case e.TrainingPlanned():
+            return f"{event.steps} steps, {event.steps_per_epoch} an epoch, {event.rows} rows"
+        case e.CheckpointPutAside():
+            return f"put aside: {event.reason}"
+        case e.Resumed():
+            changed = f" (libraries changed: {event.changed})" if event.changed else ""
+            return f"resumed at step {event.step} from {event.checkpoint}{changed}"
+        case e.ValidationFinished():
+            label = "" if event.label_nll is None else f", label {event.label_nll:.3f}"
+            return f"validation at step {event.step}: loss {event.loss:.3f}{label}" + (" (best)" if event.best else "")
+        case e.CheckpointSaved():
+            size = event.bytes / 2**20
+            return f"checkpoint at step {event.step}: {size:.1f} MiB in {event.seconds:.2f} s ({event.reason})"
+        case e.ModelSaved():
+            return f"model of step {event.step} saved in {event.folder}"
+        case e.RunAlreadyFinished():
+            return f"nothing to do: {event.folder} has come to its end"
+        case e.StopRequested():
+            return "stopping after this step"
+        case e.JobStopped():
+            return f"stopped after {clock(event.seconds)}; the same command goes on from here"
+        case e.JobFinished():
+            return f"done in {clock(event.seconds)}"
+    return ""
+
+
+def _dataset(event: e.DatasetRead) -> str:
+    classes = ", ".join(f"{name} {count}" for name, count in event.classes.items())
+    splits = ", ".join(f"{name} {count}" for name, count in event.splits.items())
+    extra = [f"{event.duplicates} duplicates" if event.duplicates else "",
+             f"{event.without_output} without output" if event.without_output else "",
+             f"{event.skipped} bad rows skipped, the first: {event.first_skipped}" if event.skipped else ""]  # fmt: skip
+    return "; ".join(filter(None, [f"{event.rows} rows ({classes})", splits, *extra]))

@@ -1,0 +1,259 @@
+"""What can be set: frozen groups of fields, each field with its unit, bounds and help in both languages.
+
+`config` lists, reads and writes them.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+ROOT = Path(__file__).parent.parent
+"""The project's folder: relative paths in a config start here, wherever the command is called from."""
+
+
+def setting(default: Any, *, en: tuple[str, str], ja: tuple[str, str], unit: str = "", **bounds: Any) -> Any:
+    """A field with (label, help) in English and Japanese, its unit, and pydantic's bounds (ge, gt, le, lt)."""
+    words = {"en": list(en), "ja": list(ja), "unit": unit}
+    return Field(default, json_schema_extra=words, **bounds)
+
+
+class Group(BaseModel):
+    """A section of the settings: frozen, and strict about names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _a_switch_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads yes and on as true, which pydantic would take for 1."""
+        kind = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and kind in (int, float):
+            raise PydanticCustomError("int_type" if kind is int else "float_type", "")
+        return value
+
+
+class DataSettings(Group):
+    """How rows are read, split and cut."""
+
+    max_length: int = setting(
+        2048, ge=32, le=131072, unit="tokens",
+        en=("Longest sample", "Longer rows are left out of training and counted; no answer is ever cut."),
+        ja=("サンプルの最大長", "これより長い行は学習から外し、件数を表示します。回答を途中で切ることはありません。"),
+    )  # fmt: skip
+    on_bad_row: Literal["error", "skip"] = setting(
+        "error",
+        en=("On a bad row", "error: stop and name file and line. skip: leave it out and show the count."),
+        ja=("不正な行の扱い", "error: ファイルと行番号を示して止まります。skip: 除外して件数を表示します。"),
+    )
+    validation_share: float = setting(
+        0.1, ge=0.0, le=0.5,
+        en=("Validation share", "Part of the rows used to watch the training; 0.1 is 10 %."),
+        ja=("検証データの割合", "学習の様子を見るために使う行の割合です。0.1 は 10 % です。"),
+    )  # fmt: skip
+    test_share: float = setting(
+        0.1, ge=0.0, le=0.5,
+        en=("Test share", "Part of the rows kept for evaluation; training never sees them."),
+        ja=("テストデータの割合", "評価のために取り置く行の割合です。学習には使いません。"),
+    )  # fmt: skip
+    system_prompt: str = setting(
+        "",
+        en=("System prompt", "Used for rows without a `system` of their own. Empty: none."),
+        ja=("システムプロンプト", "`system` を持たない行に使います。空欄なら付けません。"),
+    )
+
+    @field_validator("test_share")
+    @classmethod
+    def _something_is_left_to_train_on(cls, test_share: float, info: ValidationInfo) -> float:
+        if info.data.get("validation_share", 0.0) + test_share >= 1:
+            raise PydanticCustomError("shares", "")
+        return test_share
+
+
+class ModelSettings(Group):
+    """How the base model is held in memory."""
+
+    quantization: Literal["none", "8bit", "4bit"] = setting(
+        "none",
+        en=(
+            "Quantization",
+            "Storage of the frozen base weights (bitsandbytes). 8bit fits a 3.8 B model in about 4 GiB.",
+        ),
+        ja=(
+            "量子化",
+            "固定した元モデルの重みの持ち方です (bitsandbytes)。8bit なら 3.8 B のモデルが約 4 GiB に収まります。",
+        ),
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
+        "auto",
+        en=("Compute type", "auto: bfloat16 on a card that has it, float16 on an older card, float32 on the CPU."),
+        ja=("計算の型", "auto: 対応 GPU では bfloat16、古い GPU では float16、CPU では float32 を使います。"),
+    )
+
+
+class SO8TSettings(Group):
+    """The adapter: LoRA on every target, SO(8) rotations on some of them."""
+
+    r: int = setting(
+        64, ge=1, le=1024,
+        en=("Rank r", "Rank of the LoRA update."),
+        ja=("ランク r", "LoRA の更新行列のランクです。"),
+    )  # fmt: skip
+    alpha: float = setting(
+        128.0, gt=0, le=4096,
+        en=("Alpha", "The LoRA update is scaled by alpha / r."),
+        ja=("alpha", "LoRA の更新は alpha / r 倍されます。"),
+    )  # fmt: skip
+    dropout: float = setting(
+        0.05, ge=0.0, lt=1.0,
+        en=("Dropout", "Share of the adapter's inputs dropped in training."),
+        ja=("ドロップアウト", "学習時にアダプター入力を落とす割合です。"),
+    )  # fmt: skip
+    targets: tuple[str, ...] = setting(
+        ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"), min_length=1,
+        en=("Target layers", "Names of the linear layers that get LoRA. Phi-3 has qkv_proj, o_proj, gate_up_proj, down_proj."),
+        ja=("対象の層", "LoRA を付ける線形層の名前です。Phi-3 は qkv_proj, o_proj, gate_up_proj, down_proj を持ちます。"),
+    )  # fmt: skip
+    rotate: tuple[str, ...] = setting(
+        ("o_proj",),
+        en=("Rotated layers", "Targets that also get an SO(8) rotation of their output. Empty: plain LoRA."),
+        ja=("回転を付ける層", "出力に SO(8) 回転も付ける対象層です。空欄なら通常の LoRA になります。"),
+    )
+
+    @field_validator("rotate")
+    @classmethod
+    def _rotated_layers_are_targets(cls, rotate: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        targets = info.data.get("targets", rotate)  # absent when it has a fault of its own
+        extra = [name for name in rotate if name not in targets]
+        if extra:
+            raise PydanticCustomError("rotate_not_target", "", {"names": ", ".join(extra)})
+        return rotate
+
+
+class TrainSettings(Group):
+    """The training loop."""
+
+    epochs: float = setting(
+        3.0, gt=0, le=1000, unit="epochs",
+        en=("Epochs", "How often each row is seen. Parts are allowed."),
+        ja=("エポック数", "各行を何回学習するかです。小数も使えます。"),
+    )  # fmt: skip
+    batch_size: int = setting(
+        1, ge=1, le=4096, unit="rows",
+        en=("Batch size", "Rows in memory at once."),
+        ja=("バッチサイズ", "一度にメモリーに載せる行数です。"),
+    )  # fmt: skip
+    gradient_accumulation: int = setting(
+        16, ge=1, le=4096, unit="batches",
+        en=("Gradient accumulation", "Batches for one optimizer step: batch size x this is the effective batch."),
+        ja=("勾配の累積", "1 ステップあたりのバッチ数です。バッチサイズとの積が実効バッチになります。"),
+    )  # fmt: skip
+    learning_rate: float = setting(
+        2e-4, gt=0, le=1.0,
+        en=("Learning rate", "Peak value of the schedule."),
+        ja=("学習率", "スケジュールの最大値です。"),
+    )  # fmt: skip
+    schedule: Literal["cosine", "linear", "constant"] = setting(
+        "cosine",
+        en=("Schedule", "How the learning rate falls after the warmup."),
+        ja=("スケジュール", "ウォームアップ後の学習率の下げ方です。"),
+    )
+    warmup_ratio: float = setting(
+        0.1, ge=0.0, lt=1.0,
+        en=("Warmup", "Part of the steps in which the learning rate rises from zero."),
+        ja=("ウォームアップ", "学習率を 0 から上げていく期間の割合です。"),
+    )  # fmt: skip
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = setting(
+        "adamw",
+        en=("Optimizer", "adamw: PyTorch's. The 8-bit ones (bitsandbytes) need a quarter of its memory; paged moves it to RAM when the card is full."),
+        ja=("オプティマイザー", "adamw は PyTorch のものです。8bit 版 (bitsandbytes) はメモリーが約 1/4 で済み、paged は GPU が満杯のとき RAM に退避します。"),
+    )  # fmt: skip
+    weight_decay: float = setting(
+        0.01, ge=0.0, le=1.0,
+        en=("Weight decay", "Pull of the LoRA matrices towards zero. Rotations are never decayed."),
+        ja=("重み減衰", "LoRA 行列を 0 へ引く強さです。回転には掛けません。"),
+    )  # fmt: skip
+    max_grad_norm: float = setting(
+        1.0, gt=0, le=1000,
+        en=("Gradient clipping", "Gradients are scaled down to this norm."),
+        ja=("勾配クリッピング", "勾配のノルムをこの値までに抑えます。"),
+    )  # fmt: skip
+    gradient_checkpointing: bool = setting(
+        False,
+        en=("Gradient checkpointing", "Computes activations twice and stores far fewer of them."),
+        ja=("勾配チェックポイント", "中間値を再計算して、必要なメモリーを大きく減らします。"),
+    )
+    label_weight: float = setting(
+        1.0, gt=0, le=100,
+        en=("Label weight", "Weight of the class tokens in 分類結果 against all others."),
+        ja=("ラベルの重み", "分類結果のクラス部分のトークンに掛ける重みです。"),
+    )  # fmt: skip
+    validate_every: int = setting(
+        50, ge=1, le=1_000_000, unit="steps",
+        en=("Validate every", "Steps between two looks at the validation rows."),
+        ja=("検証の間隔", "検証データを見る間隔です。"),
+    )  # fmt: skip
+    pet_weight: float = setting(
+        0.0, ge=0.0, le=10.0,
+        en=("PET weight", "Strength of the smoothness penalty on the last hidden states. 0 turns it off."),
+        ja=("PET の重み", "最終隠れ状態の滑らかさに対する罰則の強さです。0 で無効になります。"),
+    )  # fmt: skip
+
+
+class CheckpointSettings(Group):
+    """How often the work is secured against a power failure."""
+
+    interval_seconds: int = setting(
+        300, ge=1, le=86400, unit="s",
+        en=("Checkpoint interval", "At most this much work is lost when the power fails."),
+        ja=("チェックポイントの間隔", "停電で失われる作業は、最大でこの時間分です。"),
+    )  # fmt: skip
+    keep: int = setting(
+        10, ge=2, le=100, unit="checkpoints",
+        en=("Checkpoints kept", "Older ones are deleted once the newest has been verified."),
+        ja=("残すチェックポイント数", "最新のものを検証したあとで古いものを削除します。"),
+    )  # fmt: skip
+
+
+class Settings(Group):
+    """Everything one run depends on."""
+
+    base_model: str = setting(
+        "assets/demo_model", min_length=1,
+        en=("Base model", "Folder with config.json, tokenizer and safetensors weights."),
+        ja=("元モデル", "config.json、トークナイザー、safetensors の重みがあるフォルダーです。"),
+    )  # fmt: skip
+    dataset: str = setting(
+        "assets/data/demo_four_class.jsonl", min_length=1,
+        en=("Dataset", "Four-class JSONL file: instruction, input, output, four_class_label."),
+        ja=("データセット", "4 クラスの JSONL ファイルです: instruction, input, output, four_class_label。"),
+    )  # fmt: skip
+    runs: str = setting(
+        "runs", min_length=1,
+        en=("Runs folder", "Each run makes a folder of its own in it."),
+        ja=("実行フォルダー", "実行ごとに、この中に専用のフォルダーを作ります。"),
+    )  # fmt: skip
+    seed: int = setting(
+        42, ge=0, le=2**31 - 1,
+        en=("Seed", "Fixes the split, the order of the rows and the adapter's start."),
+        ja=("シード", "データの分割、行の順序、アダプターの初期値を固定します。"),
+    )  # fmt: skip
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    so8t: SO8TSettings = SO8TSettings()
+    train: TrainSettings = TrainSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+
+    def resolve(self, path: str) -> Path:
+        """A path of this config as an absolute one."""
+        return (ROOT / path).resolve()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that shapes the weights: where runs lie and how often they are saved does not."""
+        values = self.model_dump(mode="json", exclude={"runs", "checkpoint"})
+        values["base_model"] = str(self.resolve(self.base_model))
+        values["dataset"] = str(self.resolve(self.dataset))
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Retraining: the loop, its optimizer, its loss and its state on disk."""

@@ -1,0 +1,293 @@
+"""The training loop: a generator of events. `for event in train(...): print(event)` is all of it in a test."""
+
+import json
+import math
+import platform
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
+
+from so8t_engine import checkpoint
+from so8t_engine import events as e
+from so8t_engine.settings import Settings
+from so8t_engine.data import sources
+from so8t_engine.data.batches import Batch, Schedule, collate
+from so8t_engine.data.lint import counts, cut
+from so8t_engine.data.split import Split
+from so8t_engine.data.template import Example, Template
+from so8t_engine.disk import write_whole
+from so8t_engine.errors import BadInput, EngineError
+from so8t_engine.model.load import check_folder, compute_dtype, load_model, load_tokenizer, pick_device
+from so8t_engine.model.so8t import attach, rotations_error
+from so8t_engine.runs import Run
+from so8t_engine.train.loss import Sums, answer_loss
+from so8t_engine.train.optimizer import build_optimizer, learning_rate, set_rate
+from so8t_engine.train.pet import pet_factor, pet_penalty
+from so8t_engine.train.state import Progress, load_state, random_states, save_adapter, save_state
+
+ROTATION_CHECK_STEPS = 10
+"""Steps between two measurements of how orthogonal the rotations are."""
+
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes")
+
+
+def train(settings: Settings, run: Run, cancel) -> Iterator[e.Event]:
+    """Train from the newest good checkpoint of `run`, or from the start, to the end or until `cancel` is set.
+
+    Args:
+        settings: of this run, frozen in its folder.
+        run: locked by the caller.
+        cancel: anything with `is_set()`; looked at once a batch.
+
+    Yields:
+        DatasetRead, LengthsCounted, ModelLoaded, TrainingPlanned, then steps, validations and checkpoints, then
+        ModelSaved unless it was stopped.
+
+    Raises:
+        BadInput: rows, model or settings can't be trained with.
+        EngineError: "train.diverged" or "train.out_of_memory"; the last checkpoint stays good.
+    """
+    parts = yield from _read_rows(settings, run)
+    session = yield from _Session.open(settings, run, parts)
+    try:
+        yield from session.steps(cancel)
+        if not cancel.is_set():
+            yield session.save_final()
+    except torch.OutOfMemoryError as error:
+        raise EngineError("train.out_of_memory", where=str(session.device), reason=str(error).split("\n")[0]) from error
+
+
+def _read_rows(settings: Settings, run: Run) -> Iterator[e.Event]:
+    dataset = sources.read(settings.resolve(settings.dataset), on_bad_row=settings.data.on_bad_row)
+    parts = cut(dataset.samples, settings)
+    yield counts(dataset, parts)
+    silent = [sample for sample in dataset.samples if not sample.output]
+    if silent:
+        where = f"{dataset.file}:{silent[0].line}"
+        raise BadInput("data.no_output", where=where, count=len(silent), rows=len(dataset.samples))
+    if not parts.train:
+        raise BadInput("data.nothing_to_train", where=str(dataset.file), rows=len(dataset.samples))
+    if not run.split_file.exists():
+        write_whole(run.split_file, json.dumps(parts.record()).encode("utf-8"))
+    return parts
+
+
+class _Session:
+    """The model, the optimizer and the rows of one try at a run."""
+
+    def __init__(self, settings: Settings, run: Run) -> None:
+        self.settings, self.run = settings, run
+        self.device = pick_device()
+        self.train_rows: list[Example] = []
+        self.validation_rows: list[Example] = []
+        self.progress = Progress()
+
+    @classmethod
+    def open(cls, settings: Settings, run: Run, parts: Split) -> Iterator[e.Event]:
+        """Encode the rows, load the model, take up the newest good checkpoint."""
+        self = cls(settings, run)
+        folder = settings.resolve(settings.base_model)
+        check_folder(folder)
+        tokenizer = load_tokenizer(folder)
+        template = Template(tokenizer)
+        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else template.end_id
+        yield self._encode(template, parts)
+        yield self._load(folder)
+        train = settings.train
+        self.schedule = Schedule(
+            len(self.train_rows), train.batch_size, train.gradient_accumulation, train.epochs, settings.seed
+        )  # fmt: skip
+        yield e.TrainingPlanned(
+            steps=self.schedule.steps, steps_per_epoch=self.schedule.steps_per_epoch, rows=len(self.train_rows),
+            epochs=train.epochs,
+        )  # fmt: skip
+        yield from self._take_up()
+        return self
+
+    def _encode(self, template: Template, parts: Split) -> e.LengthsCounted:
+        limit = self.settings.data.max_length
+        prompt = self.settings.data.system_prompt
+        encoded = [template.example(sample, prompt) for sample in parts.train]
+        lengths = [len(example.ids) for example in encoded]
+        self.train_rows = [example for example in encoded if len(example.ids) <= limit]
+        validation = (template.example(sample, prompt) for sample in parts.validation)
+        self.validation_rows = sorted(
+            (example for example in validation if len(example.ids) <= limit), key=lambda example: len(example.ids)
+        )  # by length: little padding, and the order does not matter for a mean
+        if not self.train_rows:
+            where = self.settings.dataset
+            raise BadInput("data.all_too_long", where=where, max_length=limit, longest=max(lengths))
+        return e.LengthsCounted(
+            longest=max(lengths), mean=sum(lengths) / len(lengths), max_length=limit,
+            too_long=len(lengths) - len(self.train_rows),
+        )  # fmt: skip
+
+    def _load(self, folder) -> e.ModelLoaded:
+        begun = time.monotonic()
+        settings = self.settings
+        dtype = compute_dtype(settings.model.dtype, self.device)
+        precision = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
+        if precision == "fp16" and self.device.type == "cpu":
+            raise BadInput("model.no_float16", where="model.dtype")
+        AcceleratorState._reset_state(reset_partial_state=True)  # one process may train twice with other settings
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=self.device.type == "cpu")
+        set_seed(settings.seed)
+        base = load_model(folder, settings.model, self.device)
+        parameters = sum(p.numel() for p in base.parameters())
+        so8t = settings.so8t
+        self.adapted = attach(
+            base, r=so8t.r, alpha=so8t.alpha, dropout=so8t.dropout, targets=so8t.targets, rotate=so8t.rotate,
+            seed=settings.seed,
+        )  # fmt: skip
+        if settings.train.gradient_checkpointing:
+            base.gradient_checkpointing_enable({"use_reentrant": False})
+            base.enable_input_require_grads()
+        optimizer = build_optimizer(self.adapted, settings.train)
+        self.model, self.optimizer = self.accelerator.prepare(self.adapted, optimizer)
+        return e.ModelLoaded(
+            folder=str(folder), architecture=base.config.architectures[0], parameters=parameters,
+            trainable=sum(p.numel() for p in self.adapted.parameters() if p.requires_grad),
+            device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU",
+            dtype=str(dtype).removeprefix("torch."), quantization=settings.model.quantization,
+            seconds=time.monotonic() - begun,
+        )  # fmt: skip
+
+    def _take_up(self) -> Iterator[e.Event]:
+        found, faults = checkpoint.newest_good(self.run.checkpoints)
+        for fault in faults:
+            yield e.CheckpointPutAside(folder=fault.where, reason=str(fault))
+        if found:
+            self.progress = load_state(found.folder, self.adapted, self.optimizer.optimizer, self.accelerator.scaler)
+            before, now = found.manifest["fingerprints"].get("libraries", {}), _libraries()
+            changed = [f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
+            yield e.Resumed(step=found.step, checkpoint=str(found.folder), changed=", ".join(changed))
+
+    def steps(self, cancel) -> Iterator[e.Event]:
+        """Every step from the present one to the last, with validation and checkpoints between them."""
+        last_saved, saved_at = self.progress.step, time.monotonic()
+        total = self.schedule.steps
+        self.model.train()
+        while self.progress.step < total:
+            states = random_states()
+            done = self._step(cancel)
+            if done is None:  # stopped within the step: its part counts for nothing, its random draws neither
+                if self.progress.step > last_saved:
+                    yield self._save("stop", states)
+                return
+            yield done
+            if self.progress.step % self.settings.train.validate_every == 0 or self.progress.step == total:
+                yield from self._validate()
+            due = time.monotonic() - saved_at >= self.settings.checkpoint.interval_seconds
+            if self.progress.step == total:
+                yield self._save("end", random_states())
+            elif due:
+                saved_at = time.monotonic()
+                event = self._try_save()
+                last_saved = self.progress.step if isinstance(event, e.CheckpointSaved) else last_saved
+                yield event
+
+    def _step(self, cancel) -> e.StepFinished | None:
+        begun = time.monotonic()
+        train, step = self.settings.train, self.progress.step
+        batches = [self._batch(self.train_rows, rows) for rows in self.schedule.batches(step)]
+        weight = sum(float(batch.weights(train.label_weight).sum()) for batch in batches)
+        tokens = sum(batch.tokens for batch in batches)
+        pet = train.pet_weight * pet_factor(step / self.schedule.steps)
+        sums = Sums()
+        for batch in batches:
+            if cancel.is_set():
+                self.optimizer.zero_grad()
+                return None
+            loss, part, hidden = answer_loss(self.model, batch.to(self.device), train.label_weight, pet > 0)
+            loss = loss / weight
+            if hidden is not None:
+                loss = loss + pet * pet_penalty(hidden, batch.mask.to(self.device)) / len(batches)
+            self.accelerator.backward(loss)
+            sums.add(part)
+        if not math.isfinite(sums.nll):
+            raise EngineError("train.diverged", where=f"step {step + 1}", step=step + 1)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), train.max_grad_norm)
+        rate = learning_rate(step, self.schedule.steps, train)
+        set_rate(self.optimizer.optimizer, rate)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.progress.step = step + 1
+        measured = (step + 1) % ROTATION_CHECK_STEPS == 0 or step + 1 == self.schedule.steps
+        return e.StepFinished(
+            step=step + 1, epoch=(step + 1) / self.schedule.steps_per_epoch, loss=sums.mean,
+            label_nll=sums.label_mean, learning_rate=rate, gradient_norm=float(norm), tokens=tokens,
+            seconds=time.monotonic() - begun,
+            rotation_error=rotations_error(self.adapted) if measured and self.settings.so8t.rotate else None,
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def _validate(self) -> Iterator[e.Event]:
+        if not self.validation_rows:
+            return
+        begun = time.monotonic()
+        self.model.eval()
+        size = max(1, self.settings.train.batch_size)
+        sums = Sums()
+        for start in range(0, len(self.validation_rows), size):
+            rows = range(start, min(start + size, len(self.validation_rows)))
+            batch = self._batch(self.validation_rows, rows)
+            sums.add(answer_loss(self.model, batch.to(self.device), 1.0)[1])
+        self.model.train()
+        best = self.progress.best is None or sums.mean < self.progress.best
+        yield e.ValidationFinished(
+            step=self.progress.step, loss=sums.mean, label_nll=sums.label_mean, rows=len(self.validation_rows),
+            seconds=time.monotonic() - begun, best=best,
+        )  # fmt: skip
+        if best:
+            self.progress.best = sums.mean
+            folder = self.run.best_model
+            checkpoint.save(folder, self.progress.step, self._fill_adapter, self._fingerprints(), keep=2)
+
+    def save_final(self) -> e.ModelSaved:
+        """Write the adapter of the last step; its manifest marks the run as finished."""
+        saved = checkpoint.write_only(
+            self.run.final_model, self.progress.step, self._fill_adapter, self._fingerprints()
+        )  # fmt: skip
+        return e.ModelSaved(folder=str(saved.folder), step=saved.step, bytes=saved.bytes)
+
+    def _try_save(self) -> e.CheckpointSaved | e.CheckpointFailed:
+        """Save on the way: a full disk then costs a warning, not the run."""
+        try:
+            return self._save("interval", random_states())
+        except EngineError as error:
+            return e.CheckpointFailed(step=self.progress.step, code=error.code, where=error.where, facts=error.facts)
+
+    def _save(self, reason: str, states: dict) -> e.CheckpointSaved:
+        begun = time.monotonic()
+        saved = checkpoint.save(
+            self.run.checkpoints,
+            self.progress.step,
+            lambda folder: save_state(
+                folder, self.adapted, self.optimizer.optimizer, self.accelerator.scaler, self.progress, states
+            ),
+            self._fingerprints(),
+            self.settings.checkpoint.keep,
+        )
+        return e.CheckpointSaved(
+            step=saved.step, folder=str(saved.folder), bytes=saved.bytes, seconds=time.monotonic() - begun,
+            reason=reason,
+        )  # fmt: skip
+
+    def _fill_adapter(self, folder) -> None:
+        save_adapter(folder, self.adapted)
+
+    def _fingerprints(self) -> dict:
+        record = self.run.record
+        return {"settings": record["settings"], "dataset": record["dataset"], "libraries": _libraries()}
+
+    def _batch(self, examples: list[Example], rows) -> Batch:
+        return collate([examples[row] for row in rows], self.pad_id)
+
+
+def _libraries() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
