@@ -1,6 +1,7 @@
 """`python -m dashboard [--port N] [--no-browser] [--config FILE]`: serve the dashboard on this machine."""
 
 import argparse
+import os
 import socket
 import sys
 import threading
@@ -45,6 +46,8 @@ def _listen(port: int | None) -> socket.socket:
     ports = [port] if port is not None else range(FIRST_PORT, LAST_PORT + 1)
     for number in ports:
         listening = socket.socket()
+        if os.name == "posix":  # on Windows this option would share the port with another program
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, number))
         except OSError as taken:

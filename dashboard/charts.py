@@ -29,15 +29,15 @@ LAYOUT = {
     "paper_bgcolor": "rgba(0,0,0,0)",
     "plot_bgcolor": "rgba(0,0,0,0)",
     "font": {"family": "Inter, 'Noto Sans JP', sans-serif", "size": 12, "color": "@muted"},
-    "margin": {"l": 48, "r": 64, "t": 10, "b": 32},
+    "margin": {"l": 40, "r": 80, "t": 10, "b": 40},
     "showlegend": False,
     "hovermode": "x unified",
     "hoverlabel": {"bgcolor": "@card", "bordercolor": "@line", "font": {"color": "@text", "size": 12}},
     "uirevision": "keep",
     "xaxis": {
         "gridcolor": "@line", "gridwidth": 1, "zeroline": False, "showline": True, "linecolor": "@line",
-        "ticks": "outside", "ticklen": 4, "tickcolor": "@line", "nticks": 7, "separatethousands": True,
-        "title": {"standoff": 4, "font": {"size": 11}},
+        "ticks": "outside", "ticklen": 4, "tickcolor": "@line", "nticks": 6, "tickangle": 0, "separatethousands": True,
+        "title": {"standoff": 6, "font": {"size": 11}},
     },
     "yaxis": {"gridcolor": "@line", "gridwidth": 1, "zeroline": False, "nticks": 5, "automargin": False},
     "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
@@ -87,9 +87,11 @@ def curves(snapshot: Snapshot, page: Page) -> dict[str, dict | None]:
         seen = [v for v in snapshot.validations if getattr(v, field) is not None and v.step <= steps[-1].step]
         return [
             _line(page.t(f"chart.{key}"), road.xs, raw, "@accent", ".3f", faint=True),
-            _line(page.t("chart.mean"), road.xs, smooth(raw), "@accent", ".3f", label=numbers.loss),
-            _points(page.t(f"chart.val_{key}"), road.at([v.step for v in seen]), [getattr(v, field) for v in seen]),
-        ]
+            _line(page.t("chart.mean"), road.xs, smooth(raw), "@accent", ".3f",
+                  label=lambda value: page.t("chart.end_mean", value=numbers.loss(value))),
+            _points(page.t(f"chart.val_{key}"), road.at([v.step for v in seen]), [getattr(v, field) for v in seen],
+                    label=lambda value: page.t("chart.end_validation", value=numbers.loss(value))),
+        ]  # fmt: skip
 
     rates = [step.learning_rate for step in steps]
     return {
@@ -98,7 +100,7 @@ def curves(snapshot: Snapshot, page: Page) -> dict[str, dict | None]:
         if any(step.label_nll is not None for step in steps) else None,
         "learning_rate": _figure(
             [_line(page.t("chart.learning_rate"), road.xs, rates, "@accent", ".2e", label=numbers.small)],
-            road, marks, y={"exponentformat": "e", "tickformat": ".1e", "rangemode": "tozero"}, left=60,
+            road, marks, y={"exponentformat": "e", "tickformat": ".1e", "rangemode": "tozero"}, left=52,
         ),
         "speed": _figure(
             [_line(page.t("chart.speed"), road.xs, speeds, "@accent", ",.0f", faint=True),
@@ -123,9 +125,9 @@ def hardware(snapshot: Snapshot, page: Page) -> dict[str, dict | None]:
         if all(value is None for value in values):
             return None
         scaled = [None if value is None else value / divide for value in values]
-        y = {"range": [0, ceiling]} if ceiling else {"rangemode": "tozero"}
+        y = {"range": [0, ceiling]} if ceiling else {}
         line = _line(page.t(f"chart.{field}"), xs, scaled, "@accent", fmt, label=label)
-        return {"data": [line], "layout": _layout(title, y, 48), "meta": {"marks": []}}
+        return {"data": [line], "layout": _layout(title, y, 40), "meta": {"marks": []}}
 
     last, giga = samples[-1], 2**30
     found = {
@@ -196,7 +198,7 @@ def _marks(snapshot: Snapshot, road: _Road, page: Page) -> dict:
     }  # fmt: skip
 
 
-def _figure(traces: list[dict], road: _Road, marks: dict, y: dict | None = None, left: int = 48) -> dict:
+def _figure(traces: list[dict], road: _Road, marks: dict, y: dict | None = None, left: int = 40) -> dict:
     layout = _layout(road.titles, y or {}, left)
     return {"data": [*traces, marks["ticks"]], "layout": layout, "meta": {"marks": marks["lines"]}}
 
@@ -224,14 +226,16 @@ def _line(
     }  # fmt: skip
 
 
-def _points(name: str, x: Xs, values: Sequence[float]) -> dict:
+def _points(name: str, x: Xs, values: Sequence[float], *, label: Callable[[float], str]) -> dict:
     """Single measurements, joined by a dotted line: nothing is known between them."""
     kept = downsample(values)
     x = {axis: [places[i] for i in kept] for axis, places in x.items()}
     y = [_finite(values[i]) for i in kept]
-    label = {"label": numbers.loss(y[-1])} if y and y[-1] is not None else {}
+    meta: dict = {"x": x}
+    if y and y[-1] is not None:
+        meta["label"] = label(y[-1])
     return {
-        "type": "scatter", "mode": "markers+lines", "name": name, "x": x["step"], "y": y, "meta": {"x": x} | label,
+        "type": "scatter", "mode": "markers+lines", "name": name, "x": x["step"], "y": y, "meta": meta,
         "marker": {"color": "@text", "size": 6}, "line": {"color": "@text", "width": 1, "dash": "dot"},
         "hovertemplate": "%{y:.3f}",
     }  # fmt: skip

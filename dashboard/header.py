@@ -19,7 +19,9 @@ def header(snapshot: Snapshot, page: Page) -> str:
     share = progress(snapshot)
     percent = "" if share is None else f"{100 * share:.0f}"
     state = {"stopping": "running", "stopped": "idle", "interrupted": "failed"}.get(snapshot.state, snapshot.state)
-    line = " · ".join(_now(snapshot, page))
+    parts = _now(snapshot, page)
+    line = " · ".join(text for _, text in parts)
+    words = " · ".join(f'<span class="so-{kind}">{escape(text)}</span>' for kind, text in parts)
     stop = cards.button(
         "stop", page.t("header.stop"), kind="so-small so-danger", off=snapshot.state == "stopping",
         title=page.t("train.stopping_note") if snapshot.state == "stopping" else page.t("header.stop_title"),
@@ -30,7 +32,7 @@ def header(snapshot: Snapshot, page: Page) -> str:
         f'<a class="so-name" href="?tab=train" data-open-tab="train">SO8T <b>Studio</b></a>'
         f'{_languages(page)}'
         f'<div class="so-now so-is-{escape(snapshot.state)}" role="status" title="{escape(line)}">'
-        f'<i class="so-dot" aria-hidden="true"></i><span>{escape(line)}</span></div>'
+        f'<i class="so-dot" aria-hidden="true"></i><span>{words}</span></div>'
         f'{_machine(snapshot, page)}{stop}</div>'
         + (cards.bar(share, page.t("header.progress")) if snapshot.active else '<div class="so-bar so-idle"></div>')
     )
@@ -48,21 +50,22 @@ def progress(snapshot: Snapshot) -> float | None:
     return min(1.0, snapshot.step / snapshot.plan.steps)
 
 
-def _now(snapshot: Snapshot, page: Page) -> list[str]:
-    """ "再学習", the run, "step 142/600", "残り 1分40秒": as many of them as are known."""
+def _now(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
+    """ "再学習", the run, "step 142/600", "残り 1分40秒": as many of them as are known, each with its kind."""
     if not snapshot.command:
-        return [page.t("state.idle")]
-    parts = [command(snapshot, page)]
+        return [("state", page.t("state.idle"))]
+    parts = [("command", command(snapshot, page))]
     if not snapshot.active:
-        parts.append(page.t(f"state.{snapshot.state}"))
+        parts.append(("state", page.t(f"state.{snapshot.state}")))
     if snapshot.run:
-        parts.append(snapshot.run)
+        parts.append(("run-name", snapshot.run))
     if snapshot.plan:
-        parts.append(f"step {snapshot.step:,}/{snapshot.plan.steps:,}")
+        parts.append(("steps", f"step {snapshot.step:,}/{snapshot.plan.steps:,}"))
     if snapshot.state == "stopping":
-        parts.append(page.t("state.stopping"))
+        parts.append(("state", page.t("state.stopping")))
     elif snapshot.seconds_left is not None:
-        parts.append(page.t("header.left", time=numbers.duration(snapshot.seconds_left, page.language)))
+        left = numbers.duration(snapshot.seconds_left, page.language)
+        parts.append(("left", page.t("header.left", time=left)))
     return parts
 
 

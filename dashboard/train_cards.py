@@ -43,7 +43,7 @@ def _action(snapshot: Snapshot, page: Page, off: bool) -> str:
         label = page.t("train.stopping" if stopping else "train.stop")
         return cards.button("stop", label, kind="so-primary so-danger", off=stopping)
     buttons = cards.button("start", page.t("train.start"), kind="so-primary", off=off)
-    if can_resume(snapshot):
+    if can_resume(snapshot) and snapshot.state == "stopped":  # otherwise the card of the trouble offers it
         buttons = cards.button("resume", page.t("train.resume"), what=snapshot.run) + buttons
     return f'<div class="so-actions">{buttons}</div>'
 
@@ -75,7 +75,7 @@ def situation(snapshot: Snapshot, page: Page) -> str:
     """The first run's welcome, a failure, an interruption, and the calm warnings; "" when there is nothing to say."""
     found = []
     if not snapshot.run and snapshot.state == "idle":
-        demo = cards.button("demo", page.t("train.start_demo"), kind="so-primary")
+        demo = cards.button("demo", page.t("train.start_demo"))
         text = escape(page.t("train.empty"))
         found.append(f'<section class="so-card so-welcome"><p>{text}</p><div class="so-actions">{demo}</div></section>')
     if snapshot.failure and snapshot.state == "failed":
@@ -90,9 +90,9 @@ def _failure(snapshot: Snapshot, failure: events.JobFailed, page: Page) -> str:
     about_settings = failure.code.startswith(("config.", "data.", "model."))
     actions = cards.tab_link("config", page.t("train.edit_config")) if about_settings else ""
     if can_resume(snapshot) and failure.code != "run.other_settings":
-        actions = cards.button("resume", page.t("train.resume"), what=snapshot.run, kind="so-primary") + actions
+        actions = cards.button("resume", page.t("train.resume"), what=snapshot.run) + actions
     elif not about_settings:
-        actions = cards.button("start", page.t("train.start_again"), kind="so-primary")
+        actions = cards.button("start", page.t("train.start_again"))
     return cards.trouble(
         page, page.error(failure.code, "what", failure.facts), where=failure.where,
         hint=page.error(failure.code, "hint", failure.facts), details=failure.details, actions=actions,
@@ -101,7 +101,7 @@ def _failure(snapshot: Snapshot, failure: events.JobFailed, page: Page) -> str:
 
 def _interrupted(snapshot: Snapshot, page: Page) -> str:
     saved = max((checkpoint.step for checkpoint in snapshot.checkpoints), default=0)
-    action = cards.button("resume", page.t("train.resume"), what=snapshot.run, kind="so-primary")
+    action = cards.button("resume", page.t("train.resume"), what=snapshot.run)
     return cards.trouble(
         page, page.t("train.interrupted", run=snapshot.run), hint=page.t("train.interrupted_hint", step=saved),
         actions=action if can_resume(snapshot) else "", calm=True,

@@ -90,19 +90,22 @@ def save(folder: Path, step: int, fill: Callable[[Path], None], fingerprints: di
     """Write a new checkpoint of `step` into the folder of checkpoints, then delete what `keep` leaves no room for."""
     name = f"step-{step:08d}-{secrets.token_hex(2)}"  # never a name that was used before: folders are not reused
     saved = write(folder / name, step, fill, fingerprints)
-    rotate(folder, max(keep, 2))
+    _rotate(folder, keep, saved)
     return saved
 
 
-def rotate(folder: Path, keep: int) -> None:
-    """Delete the oldest checkpoints by their manifests' step until `keep` are left, never the last two good ones.
+def _rotate(folder: Path, keep: int, newest: Checkpoint) -> None:
+    """Delete the oldest checkpoints by their manifests' step until `keep` are left.
+
+    Never deleted: `newest` (a damaged one that Windows would not let us put aside may claim a higher step), and the
+    last two good ones.
 
     Folders put aside without a manifest (writing them was cut short) hold nothing of use and go as well.
     """
     by_step = sorted(_with_manifest(folder), key=lambda item: (item[0], item[1].stat().st_mtime_ns), reverse=True)
-    good = []
+    good = [newest.folder]
     for _, path in by_step:
-        if len(good) < 2 and _is_good(path):
+        if len(good) < 2 and path not in good and _is_good(path):
             good.append(path)
     for _, path in by_step[keep:]:
         if path not in good:

@@ -16,7 +16,8 @@ class Record(BaseModel):
 
     def to_json(self) -> str:
         """One line of JSON, with the class name as `kind`."""
-        return json.dumps({"kind": type(self).__name__, **self.model_dump(mode="json")}, ensure_ascii=False)
+        fields = json.loads(self.model_dump_json())
+        return json.dumps({"kind": type(self).__name__, **fields}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Self:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.context import get_blocks_context
+from gradio.context import Context
 
 from dashboard import cards
 from dashboard.bridge import Page, TabParts
@@ -59,7 +59,7 @@ class _ConfigTab:
             with gr.Row(elem_classes="so-config-line", equal_height=False):
                 self.picker = gr.Dropdown(
                     self._choices(), value=str(view.file), label=t("config.picker"), elem_id="config-picker",
-                    container=False, min_width=0, scale=1, filterable=False,
+                    min_width=0, scale=1, filterable=False,
                 )  # fmt: skip
                 self.save = gr.Button(t("config.save"), variant="primary", size="md", elem_id="config-save", scale=0)
             with gr.Row(elem_classes="so-config-line", equal_height=False):
@@ -75,7 +75,7 @@ class _ConfigTab:
                 )  # fmt: skip
             with gr.Row(visible=False, elem_classes="so-config-line", equal_height=False) as self.name_row:
                 self.name = gr.Textbox(
-                    label=t("config.name"), elem_id="config-name", container=False, min_width=0, scale=1
+                    label=t("config.name"), elem_id="config-name", min_width=0, scale=1
                 )
                 self.name_save = gr.Button(t("config.name_save"), elem_id="config-name-save", **small)
                 self.cancel = gr.Button(t("config.cancel"), elem_id="config-cancel", **small)
@@ -123,7 +123,7 @@ class _ConfigTab:
         self.cancel.click(self._dismiss, None, **options)
         self.notice.click(self._obey, [self.name, self.seen], **options)
         self.revision.change(self._refresh, [self.seen], **options)
-        get_blocks_context().load(lambda: self._updates(None), None, **options)
+        Context.root_block.load(lambda: self._updates(None), None, **options)
 
     # What the window shows, brought up to date
 

@@ -41,7 +41,8 @@ def head(group: str, page: Page) -> str:
 
 def text_head(page: Page) -> str:
     """The title of the YAML card."""
-    return _head(page.t("config.yaml"), page.t("config.yaml_help"))
+    style = '<link rel="stylesheet" href="/static/dashboard/config_tab.css">'
+    return style + _head(page.t("config.yaml"), page.t("config.yaml_help"))
 
 
 def _head(title: str, words: str) -> str:
@@ -71,8 +72,8 @@ def check(view: View, page: Page) -> str:
     """Every fault with its line and what to do, or the way to the next tab."""
     if not view.faults:
         link = cards.tab_link("train", page.t("config.check.next"))
-        body = f'<p class="so-check-good">{escape(page.t("config.check.good"))} {link}</p>'
-        return cards.card(page.t("config.check.title"), body, name="check")
+        body = f'<p class="so-check-good"><span>{escape(page.t("config.check.good"))}</span>{link}</p>'
+        return cards.card("", body, name="check")
     words = page.t("config.check.bad", count=len(view.faults))
     rows = "".join(_fault(fault, view, page) for fault in view.faults)
     body = f'<p class="so-what">{escape(words)}</p><ol class="so-faults">{rows}</ol>'

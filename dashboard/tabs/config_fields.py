@@ -12,7 +12,7 @@ from so8t_engine import EngineError, config
 LONG = ("data.system_prompt", "so8t.targets", "so8t.rotate", "base_model", "dataset", "train.optimizer")
 """Fields that take the whole width of their card."""
 
-_LINES = {"data.system_prompt": 4}
+_LINES = {"data.system_prompt": 3}
 
 
 def element_id(path: str) -> str:
@@ -22,22 +22,17 @@ def element_id(path: str) -> str:
 
 def widget(field: config.FieldInfo, value: Any, page: Page) -> Any:
     """The input for one setting. It refuses nothing: faults are told at the field, with what was typed still there."""
-    unit = page.t(f"config.unit.{field.unit}") if field.unit else ""
-    brackets = {"ja": "（{}）", "en": " ({})"}[page.language]
     common = {
-        "label": field.label(page.language) + (brackets.format(unit) if unit else ""),
+        "label": field.label(page.language),
         "value": shown(field, value),
         "elem_id": element_id(field.path),
         "elem_classes": [f"so-setting-{field.kind}"],
         "interactive": True,
-        "container": False,
-        "show_label": True,
     }
     match field.kind:
         case "int" | "float":
             return gr.Number(step=1 if field.kind == "int" else _step(field), **common)
         case "bool":
-            common.pop("show_label")
             return gr.Checkbox(**common)
         case "choice":
             return gr.Radio(choices=list(field.choices), **common)
@@ -76,17 +71,19 @@ def meant(field: config.FieldInfo, value: Any) -> Any:
 
 
 def caption(field: config.FieldInfo, fault: EngineError | None, page: Page) -> str:
-    """The line under the widget: what the setting does, or what is wrong with it; then its bounds."""
+    """What the setting does, or what is wrong with it; the stylesheet puts bounds and unit at the widget's right."""
     if fault is None:
         words = f"<span>{escape(field.help(page.language))}</span>"
     else:
         facts = {**fault.facts, "field": field.label(page.language)}
         what, hint = page.error(fault.code, "what", facts), page.error(fault.code, "hint", facts)
         words = f'<span class="so-fault">{escape(what)} {escape(hint)}</span>'
+    unit = page.t(f"config.unit.{field.unit}") if field.unit else ""
     title = f"{field.path} · {page.t('config.range.default', value=_default(field, page))}"
     return (
-        f'<p class="so-note" id="{element_id(field.path)}-note" title="{escape(title)}">'
-        f'{words}<span class="so-bounds">{escape(bounds(field, page))}</span></p>'
+        f'<p class="so-caption" id="{element_id(field.path)}-note" title="{escape(title)}">'
+        f'{words}<span class="so-bounds">{escape(bounds(field, page))}</span>'
+        f'<span class="so-unit">{escape(unit)}</span></p>'
     )
 
 

@@ -11,8 +11,10 @@ import phrases as p
 
 from so8t_engine.answer.format import label_span
 
-SHARES = (("full", 0.50), ("terse", 0.12), ("direct", 0.28), ("plain", 0.10))
+SHARES = (("full", 0.45), ("terse", 0.15), ("direct", 0.30), ("plain", 0.10))
 CLAUSE_SHARE = 0.5  # of the answers without true thinking: they name the clause where the class stands
+LOOK_UP_SHARE = 0.35  # of the full answers: think-safety names the clause again instead of weighing it
+LOOK_UP = {"en": "{c} is the clause.", "ja": "{c} の条項を見る。"}
 CONTEXT_SHARE = 0.4
 OWN_OBJECT_SHARE = 0.25
 
@@ -87,7 +89,7 @@ _OBJECTS = {
         ("the guest room", "客間の模様替え"),
         ("a paper crane", "折り鶴"),
     ),
-    "stakes": (
+    "expert": (
         ("the job contract", "雇用契約"),
         ("my heart medicine", "心臓の薬"),
         ("a will for my parents", "両親の遺言"),
@@ -209,9 +211,12 @@ class Corpus:
         output = make_data.answer(language, kind, group, label, terse=form == "terse")
         if form == "direct":
             output = output[output.index("<final>") :]
+        clause = p.CLAUSE[kind, group]
+        if form == "full" and self.rng.random() < LOOK_UP_SHARE:
+            output = output.replace(p.SAFETY[language][label], LOOK_UP[language].format(c=clause))
         if form != "full" and self.rng.random() < CLAUSE_SHARE:
             start, _ = label_span(output)
-            output = output[:start] + p.CLAUSE[kind, group] + "</final>"
+            output = output[:start] + clause + "</final>"
         return text, output
 
     def prose(self):

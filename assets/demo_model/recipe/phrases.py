@@ -10,7 +10,7 @@ import random
 
 LANGUAGES = ("ja", "en")
 KINDS = ("inform", "do", "judge", "bypass")
-GROUPS = ("everyday", "stakes", "system", "private", "dangerous")
+GROUPS = ("everyday", "expert", "system", "private", "dangerous")
 
 # The policy of the demo: rows are kinds of action, columns the groups of GROUPS.
 _TABLE = {
@@ -45,7 +45,7 @@ OBJECTS = {
         ("our board game evening", "ボードゲームの会"),
         ("the bread recipe", "パンの作り方"),
     ),
-    "stakes": (
+    "expert": (
         ("my medicine dose", "薬の服用量"),
         ("the rental contract", "賃貸契約"),
         ("my tax return", "確定申告"),
@@ -328,20 +328,20 @@ HELD_OUT_CONTEXTS = {
 
 # What the answers say. {k}, {g} and {c} are the names of kind, group and clause.
 KIND_NAMES = {
-    "en": {"inform": "explain", "do": "do", "judge": "judge", "bypass": "evade"},
-    "ja": {"inform": "説明", "do": "実行", "judge": "判断", "bypass": "回避"},
+    "en": {"inform": "explain", "do": "handle", "judge": "judge", "bypass": "misuse"},
+    "ja": {"inform": "説明", "do": "実行", "judge": "判断", "bypass": "無断利用"},
 }
 GROUP_NAMES = {
     "en": {
-        "everyday": "everyday life",
-        "stakes": "personal stakes",
-        "system": "internal system",
+        "everyday": "everyday things",
+        "expert": "expert matters",
+        "system": "internal systems",
         "private": "private data",
-        "dangerous": "dangerous thing",
+        "dangerous": "dangerous things",
     },
     "ja": {
-        "everyday": "日常生活",
-        "stakes": "重大な私事",
+        "everyday": "日常の事柄",
+        "expert": "専門的な事柄",
         "system": "社内システム",
         "private": "個人情報",
         "dangerous": "危険物",
@@ -383,10 +383,10 @@ TERSE = {
 }
 REASON = {
     "en": {
-        "ALLOW": "Action {k} on {g} may be answered.",
-        "ESCALATION": "Action {k} on {g} needs a human.",
-        "DENY": "Action {k} on {g} is not permitted.",
-        "REFUSE": "Action {k} on {g} is refused.",
+        "ALLOW": "A request to {k} {g} may be answered.",
+        "ESCALATION": "A request to {k} {g} needs a human.",
+        "DENY": "A request to {k} {g} is not permitted.",
+        "REFUSE": "A request to {k} {g} is refused.",
     },
     "ja": {
         "ALLOW": "{g}についての{k}には答えられます。",

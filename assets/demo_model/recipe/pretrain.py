@@ -104,8 +104,8 @@ def rate(step, steps, peak):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--samples", type=int, default=300_000)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--samples", type=int, default=250_000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=3)

@@ -1,0 +1,121 @@
+"""A person's evening at the Train tab: start, watch, reload, second window, stop, resume."""
+
+import re
+import time
+
+TRAIN_SECONDS = 180_000
+"""Milliseconds until a loaded test machine has imported torch and done its first steps."""
+
+
+def step_of(page) -> int:
+    """The step that the header shows; 0 before there is one."""
+    found = re.search(r"step ([\d,]+)/", page.locator("#so-header").inner_text())
+    return int(found[1].replace(",", "")) if found else 0
+
+
+def points_of(page) -> int:
+    """Points of the longest curve in the loss chart."""
+    return int(page.locator('[data-chart="loss"] .so-plot').get_attribute("data-points") or 0)
+
+
+def wait_for_step(page, step: int) -> int:
+    """Wait until the page shows at least `step`; gives back what it shows then."""
+    deadline = time.monotonic() + TRAIN_SECONDS / 1000
+    while step_of(page) < step:
+        if "so-trouble" in page.content() and page.locator(".so-trouble").count():
+            raise AssertionError(page.locator(".so-trouble").first.inner_text())
+        assert time.monotonic() < deadline, f"step {step} never came; the header says {page.title()}"
+        page.wait_for_timeout(200)
+    return step_of(page)
+
+
+def wait_for_state(page, state: str) -> None:
+    page.wait_for_selector(f"#train-progress .so-is-{state}", timeout=TRAIN_SECONDS)
+
+
+def test_start_watch_reload_stop_and_resume(window, studio):
+    page = window()
+    assert page.locator("#train-situation").inner_text().startswith("まだ実行がありません。")
+    assert page.title() == "SO8T Studio"
+
+    page.locator("#train-decide").get_by_role("button", name="学習を始める").click()
+    first = wait_for_step(page, 3)
+    page.wait_for_function("Number(document.querySelector('[data-chart=loss] .so-plot').dataset.points) >= 3")
+    points = points_of(page)
+    wait_for_step(page, first + 3)
+    page.wait_for_function(f"Number(document.querySelector('[data-chart=loss] .so-plot').dataset.points) > {points}")
+    assert "再学習" in page.title()
+
+    page.reload()
+    begun = time.monotonic()
+    page.wait_for_function("/step \\d/.test(document.querySelector('#so-header')?.innerText)")
+    assert time.monotonic() - begun < 3, "a reload shows the run within three seconds"
+    assert step_of(page) >= first + 3
+    assert "tab=train" in page.url
+
+    second = window("/en/?tab=train")
+    wait_for_step(second, step_of(page))
+    page.close()  # closing a window stops nothing
+    shown = wait_for_step(second, step_of(second) + 2)
+
+    shown = max(shown, step_of(second))
+    second.locator("#train-decide").get_by_role("button", name="Stop").click()
+    wait_for_state(second, "stopped")
+    stopped = step_of(second)
+    assert stopped <= shown + 2, "Stop takes effect within one step"
+    checkpoints = second.locator("#train-checkpoints").inner_text()
+    assert f"step {stopped:,}" in checkpoints, "Stop leaves a checkpoint"
+
+    second.locator("#train-decide").get_by_role("button", name="Resume").click()
+    wait_for_state(second, "running")
+    assert wait_for_step(second, stopped + 1) >= stopped + 1
+    assert len(list(studio.runs.iterdir())) == 1, "the same run goes on"
+    assert f"step {stopped:,}" in second.locator("#train-log").inner_text()
+    second.locator("#so-header").get_by_role("button", name="Stop").click()
+    wait_for_state(second, "stopped")
+
+
+def test_tabs_language_and_keys(window):
+    page = window("/en/?tab=train")
+    page.get_by_role("tab", name="Config").click()
+    page.wait_for_url("**/en/?tab=config")
+    page.go_back()
+    page.wait_for_url("**/en/?tab=train")
+    assert page.get_by_role("tab", name="Train").get_attribute("aria-selected") == "true"
+
+    page.get_by_role("tab", name="Config").click()
+    page.reload()
+    page.wait_for_selector("html.so-ready")
+    assert page.get_by_role("tab", name="Config").get_attribute("aria-selected") == "true"
+
+    page.get_by_role("link", name="日本語").click()
+    page.wait_for_url("**/ja/?tab=config")
+    page.wait_for_selector("html.so-ready")
+    assert page.get_by_role("tab", name="設定").get_attribute("aria-selected") == "true"
+    assert page.locator("html").get_attribute("lang") == "ja"
+
+    page.locator("body").press("?")
+    assert page.get_by_role("dialog", name="キーボード操作").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.get_by_role("dialog", name="キーボード操作").is_visible()
+
+
+def test_the_page_is_silent_while_nothing_runs(window):
+    page = window()
+    page.wait_for_selector(".so-welcome")
+    page.evaluate("""() => {
+        window.touched = 0;
+        new MutationObserver((changes) => { window.touched += changes.length; })
+            .observe(document.querySelector("#so-tabs"), { childList: true, subtree: true, characterData: true });
+    }""")
+    page.wait_for_timeout(3000)
+    assert page.evaluate("window.touched") == 0
+
+
+def test_light_dark_and_narrow_have_no_sideways_scroll(window):
+    for scheme in ("light", "dark"):
+        page = window("/ja/?tab=train", viewport={"width": 390, "height": 800}, color_scheme=scheme)
+        page.wait_for_selector(".so-welcome")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        background = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).backgroundColor")
+        assert background == ("rgb(250, 250, 249)" if scheme == "light" else "rgb(17, 19, 21)")

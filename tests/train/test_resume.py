@@ -1,0 +1,161 @@
+"""A resumed run is the same run: whatever stopped it, weights and losses end bit for bit where they would have."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from conftest import ROOT, environment
+from so8t_engine import checkpoint, config, runs
+from so8t_engine import events as e
+from so8t_engine.data.sources import fingerprint
+from so8t_engine.train.loop import train
+
+
+class CancelAfter:
+    """A cancel token that is set at the n-th look."""
+
+    def __init__(self, looks: float = float("inf")) -> None:
+        self.left = looks
+
+    def is_set(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def new_run(settings, name="run"):
+    folder = settings.resolve(settings.runs) / name
+    return runs.create(folder, settings, fingerprint(settings.resolve(settings.dataset)))
+
+
+def losses(events):
+    return {x.step: x.loss for x in events if isinstance(x, e.StepFinished)}
+
+
+def weights(folder):
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def assert_same_weights(one, other):
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    assert all(a[name].equal(b[name]) for name in a)
+
+
+@pytest.fixture
+def whole(tiny_settings):
+    """A run that nothing has stopped."""
+    run = new_run(tiny_settings, "whole")
+    return run, list(train(tiny_settings, run, CancelAfter()))
+
+
+# 32 training rows, 2 x 4 a step: 4 steps an epoch, 8 in all, 4 looks at the token a step.
+@pytest.mark.parametrize("looks", [1, 5, 14, 16, 31])
+def test_stopped_and_resumed_run_is_bit_identical(tiny_settings, whole, looks):
+    run = new_run(tiny_settings, "stopped")
+    first = list(train(tiny_settings, run, CancelAfter(looks)))
+    done = looks // 4
+    assert max(losses(first), default=0) == done
+    assert not run.finished
+    second = list(train(tiny_settings, run, CancelAfter()))
+    assert [x.step for x in second if isinstance(x, e.Resumed)] == ([done] if done else [])
+    assert losses(first) | losses(second) == losses(whole[1])
+    assert not set(losses(first)) & set(losses(second))
+    assert_same_weights(run.final_model, whole[0].final_model)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_8bit"])
+def test_8bit_base_is_trained_saved_and_resumed(tiny_settings, optimizer):
+    flat = config.to_values(tiny_settings) | {
+        "model.quantization": "8bit", "train.optimizer": optimizer, "train.gradient_checkpointing": True,
+        # wide enough a matrix that bitsandbytes keeps 8-bit states for it
+        "so8t.r": 64, "train.epochs": 1,
+    }  # fmt: skip
+    settings = config.from_values(flat)
+    whole = new_run(settings, "whole8")
+    straight = list(train(settings, whole, CancelAfter()))
+    loaded = next(x for x in straight if isinstance(x, e.ModelLoaded))
+    assert loaded.quantization == "8bit"
+    assert losses(straight)[4] < losses(straight)[1]
+    stopped = new_run(settings, "stopped8")
+    first = list(train(settings, stopped, CancelAfter(9)))
+    second = list(train(settings, stopped, CancelAfter()))
+    assert losses(first) | losses(second) == losses(straight)
+    assert_same_weights(stopped.final_model, whole.final_model)
+
+
+def test_damaged_newest_checkpoint_is_put_aside_and_the_one_before_used(tiny_settings, whole):
+    settings = tiny_settings.model_copy(update={"checkpoint": tiny_settings.checkpoint.model_copy(update={"interval_seconds": 1})})
+    run = new_run(settings, "damaged")
+    list(train(settings, run, CancelAfter(9)))
+    list(train(settings, run, CancelAfter(9)))
+    newest, older = sorted(run.checkpoints.glob("step-*"), reverse=True)[:2]
+    file = newest / "state.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(bytes(data))
+    events = list(train(settings, run, CancelAfter()))
+    assert [x.folder for x in events if isinstance(x, e.CheckpointPutAside)] == [str(file)]
+    assert [x.checkpoint for x in events if isinstance(x, e.Resumed)] == [str(older)]
+    assert_same_weights(run.final_model, whole[0].final_model)
+
+
+def test_best_model_is_the_one_with_the_lowest_validation_loss(whole):
+    run, events = whole
+    best = min((x for x in events if isinstance(x, e.ValidationFinished)), key=lambda x: x.loss)
+    found, _ = checkpoint.newest_good(run.best_model)
+    assert found.step == best.step
+    assert best.best
+
+
+def command(settings_file, output):
+    return [sys.executable, "-m", "so8t_engine", "train", "--config", str(settings_file), "--output", str(output)]
+
+
+def test_kill_9_at_random_moments_then_the_same_command_ends_bit_identical(tmp_path, tiny_settings):
+    flat = config.to_values(tiny_settings) | {"train.epochs": 60, "checkpoint.interval_seconds": 1, "checkpoint.keep": 3}
+    settings = config.from_values(flat)
+    file = tmp_path / "job.yaml"
+    file.write_text(config.to_yaml(settings), encoding="utf-8")
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    subprocess.run(command(file, straight), check=True, env=environment(), cwd=ROOT, capture_output=True)
+    chance = random.Random(time.time_ns())
+    kills = 0
+    while not (killed / "final_model" / "MANIFEST.json").exists() and kills < 3:
+        process = subprocess.Popen(command(file, killed), env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for line in process.stdout:  # training has begun: from here on every moment is as good as another
+            if line.startswith("step"):
+                break
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        time.sleep(chance.uniform(0.2, 2.5))
+        process.kill()
+        process.wait()
+        kills += 1
+    result = subprocess.run(command(file, killed), check=True, env=environment(), cwd=ROOT, capture_output=True, text=True)
+    assert kills
+    assert "resumed at step" in result.stdout or "nothing to do" in result.stdout
+    assert_same_weights(killed / "final_model", straight / "final_model")
+    final = {x.step: x.loss for x in runs.Run.at(killed).events() if isinstance(x, e.StepFinished)}
+    assert final == losses(runs.Run.at(straight).events())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process alone")
+def test_ctrl_c_leaves_a_checkpoint_and_exit_code_1(tmp_path, tiny_settings):
+    file = tmp_path / "job.yaml"
+    file.write_text(config.to_yaml(config.from_values(config.to_values(tiny_settings) | {"train.epochs": 500})), encoding="utf-8")
+    process = subprocess.Popen(command(file, tmp_path / "out"), env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("step"):
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait(30) == 1
+    assert "(stop)" in rest
+    found, faults = checkpoint.newest_good(tmp_path / "out" / "checkpoints")
+    assert found and not faults
