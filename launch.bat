@@ -38,7 +38,7 @@ echo   https://www.python.org/downloads/release/python-31316/
 goto end
 
 :start
-%PYTHON% "%~dp0launch.py" %*
+%PYTHON% "launch.py" %*
 set "CODE=%errorlevel%"
 
 :end

@@ -122,7 +122,8 @@ def install(extras: list[str]) -> None:
     with stage("torch", torch=torch):
         install_torch(choice.build)
     with stage("packages"):
-        run(pip("-c", "constraints.txt", "-e", f".[{','.join(wanted['extras'])}]"))
+        extras = ",".join(wanted["extras"])
+        run(pip("-c", "constraints.txt", "-e", f".[{extras}]" if extras else "."))
     with stage("checking"):
         answer = run([PYTHON, "-c", "import torch; print(torch.__version__, torch.cuda.is_available())"])
     version, cuda = answer.split()[-2:]
@@ -230,9 +231,9 @@ def read_stamp() -> dict:
 
 
 @contextlib.contextmanager
-def stage(name: str, **facts: str) -> Iterator[None]:
+def stage(key: str, **facts: str) -> Iterator[None]:
     """Tell what is being done, and afterwards how long it took."""
-    print(say(name, **facts), "...", end="", flush=True)
+    print(say(key, **facts), "...", end="", flush=True)
     began = time.monotonic()
     try:
         yield
@@ -315,9 +316,9 @@ def hand_over(arguments: list[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def say(name: str, **facts: str) -> str:
-    """The text `name` in the language of the system."""
-    return catalogue()[name]["ja" if in_japanese() else "en"].format_map(facts)
+def say(key: str, **facts: str) -> str:
+    """The text `key` in the language of the system."""
+    return catalogue()[key]["ja" if in_japanese() else "en"].format_map(facts)
 
 
 @functools.lru_cache(maxsize=None)

@@ -59,7 +59,6 @@ class Draft:
         self._lock = threading.RLock()
         self._revision = 0
         self._previous: tuple[Path, str, str] | None = None
-        self._readable: str | None = None
         self._view: View | None = None
         self._hold(Path(config_file), config.read(config_file))
 
@@ -103,7 +102,7 @@ class Draft:
     def change(self, path: str, value: Any) -> None:
         """Replace one value, keeping comments. Raises SettingsError while the text is no YAML."""
         with self._lock:
-            if self.view().readable and config.said(self._text)[path] == value:
+            if self._readable == self._text and self._values[path] == value:
                 return  # 16 for 16.0 is no change: a form knows no difference
             self._set(config.changed(self._text, path, value))
 
@@ -179,28 +178,26 @@ class Draft:
 
     def _hold(self, file: Path, text: str) -> None:
         self._file, self._saved, self._readable = file, text, None
+        self._values = config.said("")
         self._set(text)
 
     def _set(self, text: str) -> None:
         self._text = text
         self._revision += 1
+        try:
+            self._values, self._readable = config.said(text), text
+        except SettingsError:
+            pass  # the form goes on showing what could last be read
 
     def _look(self) -> View:
         faults: list[EngineError] = []
-        readable = True
-        try:
-            values = config.said(self._text)
-            self._readable = self._text
-        except SettingsError:
-            readable = False
-            values = config.said(self._readable or "")
         try:
             self.settings()
         except SettingsError as error:
             faults = error.faults
         return View(
-            self._revision, self._file, self._text, self.dirty, readable, values, tuple(faults),
-            mendable=self._readable is not None, undoable=self._previous[0].name if self._previous else "",
+            self._revision, self._file, self._text, self.dirty, self._readable == self._text, self._values,
+            tuple(faults), self._readable is not None, self._previous[0].name if self._previous else "",
         )  # fmt: skip
 
     def _remember(self) -> None:

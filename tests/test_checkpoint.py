@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import environment
+from made import environment
 from so8t_engine import checkpoint, disk
 from so8t_engine.errors import CheckpointError
 

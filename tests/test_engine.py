@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from conftest import row, write_rows
+from made import row, write_rows
 from so8t_engine import BadInput, Busy, Engine, LintDataset, Run, StartTraining, config, runs
 from so8t_engine import events as e
 from so8t_engine.data.sources import fingerprint

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from conftest import ROOT, environment
+from made import ROOT, environment
 
 FLOORS = [
     {"errors", "record", "events"},

@@ -43,7 +43,7 @@ window.studio = window.studio || {};
 
   // The open tab is in the address: it survives a reload, and Back goes to the one before.
 
-  const tabButton = (name) => document.getElementById(`tab-${name}-button`);
+  const tabButton = (name) => name && document.getElementById(`tab-${name}-button`);
   const wantedTab = () => new URLSearchParams(location.search).get("tab");
   const shownTab = () => {
     const button = $('#so-tabs [role="tab"][aria-selected="true"]');
@@ -55,29 +55,42 @@ window.studio = window.studio || {};
     if (button && shownTab() !== name) button.click();
   }
 
+  let settled = false; // from then on the address follows the tab; before, the tab follows the address
+
   function tabChanged() {
     const name = shownTab();
     if (!name) return;
-    document.querySelectorAll("a[data-language]").forEach((link) => {
-      const target = `/${link.dataset.language}/?tab=${name}`;
-      if (link.getAttribute("href") !== target) link.setAttribute("href", target);
-    });
-    if (name === wantedTab()) return;
+    const wanted = wantedTab();
+    if (!settled && wanted && tabButton(wanted) && wanted !== name) return;
+    settled = true;
+    document.documentElement.classList.add("so-ready");
+    linkLanguages(name);
+    if (name === wanted) return;
     const address = new URL(location.href);
     address.searchParams.set("tab", name);
-    history[wantedTab() ? "pushState" : "replaceState"](null, "", address);
+    history[wanted && tabButton(wanted) ? "pushState" : "replaceState"](null, "", address);
+  }
+
+  function linkLanguages(tab) {
+    for (const link of document.querySelectorAll("a[data-language]")) {
+      const target = `/${link.dataset.language}/?tab=${tab}`;
+      if (link.getAttribute("href") !== target) link.setAttribute("href", target);
+    }
   }
 
   function settleTabs() {
-    const bar = $('#so-tabs [role="tablist"]');
-    if (!bar || !shownTab()) return false;
-    if (wantedTab()) openTab(wantedTab());
-    tabChanged();
+    if (!$('#so-tabs [role="tablist"]') || !shownTab()) return false;
     new MutationObserver(tabChanged).observe($("#so-tabs"), {
       attributes: true, attributeFilter: ["aria-selected"], subtree: true,
     });
     addEventListener("popstate", () => openTab(wantedTab()));
-    requestAnimationFrame(() => document.documentElement.classList.add("so-ready"));
+    let tries = 40; // a click before Gradio has wired its tabs is lost
+    const trying = setInterval(() => {
+      if (!settled) openTab(wantedTab());
+      if (tries-- === 0) settled = true;
+      tabChanged();
+      if (settled) clearInterval(trying);
+    }, 50);
     return true;
   }
 
@@ -96,7 +109,7 @@ window.studio = window.studio || {};
     for (const button of document.querySelectorAll('#so-tabs [role="tab"]')) {
       button.classList.toggle("so-tab-runs", state === "running" && button.id === "tab-train-button");
     }
-    tabChanged(); // the header was drawn anew: its language links point at the first tab again
+    linkLanguages(shownTab()); // the header was drawn anew
   }
 
   function drawIcon(state, percent) {

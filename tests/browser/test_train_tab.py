@@ -84,6 +84,7 @@ def test_tabs_language_and_keys(window):
     assert page.get_by_role("tab", name="Train").get_attribute("aria-selected") == "true"
 
     page.get_by_role("tab", name="Config").click()
+    page.wait_for_url("**/en/?tab=config")
     page.reload()
     page.wait_for_selector("html.so-ready")
     assert page.get_by_role("tab", name="Config").get_attribute("aria-selected") == "true"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from conftest import answer, row, write_rows
+from made import answer, row, write_rows
 from so8t_engine import BadInput
 from so8t_engine.data.sources import read
 

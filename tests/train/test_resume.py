@@ -11,7 +11,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from conftest import ROOT, environment
+from made import ROOT, environment
 from so8t_engine import checkpoint, config, runs
 from so8t_engine import events as e
 from so8t_engine.data.sources import fingerprint

@@ -149,6 +149,7 @@ def main():
         tokenizer.eos_token_id,
         *tokenizer.convert_tokens_to_ids(["<|assistant|>", "<|end|>"]),
     ]
+    model.generation_config._from_model_config = False
     model.half().save_pretrained(options.out)
     path = options.out / "config.json"
     path.write_bytes((json.dumps(as_phi35(json.loads(path.read_bytes())), indent=2) + "\n").encode())

@@ -1,0 +1,38 @@
+"""What tests are made of: places, rows in the format, and the environment of a subprocess."""
+
+import json
+import os
+import random
+from pathlib import Path
+
+from so8t_engine import config
+from so8t_engine.answer.format import Answer, Final, build
+
+ROOT = config.ROOT
+DEMO_MODEL = ROOT / "assets" / "demo_model"
+SHARED = ROOT.parent / "shared"
+
+
+def answer(label: str, reason: str = "理由です。") -> str:
+    """A whole answer of that class."""
+    final = Final(label, 0.9, reason, "お答えします。" if label == "ALLOW" else "")
+    return build(Answer("依頼を読む。", "害を考える。", "規則を見る。", final))
+
+
+def row(number: int, label: str, **more: str) -> dict[str, str]:
+    """One row in the format of a dataset."""
+    words = random.Random(number)
+    topic = words.choice(["the garden", "料理", "a contract", "契約書", "the database", "給与の記録"])
+    return {"instruction": f"{topic} {number}: {label.lower()}", "input": "", "output": answer(label),
+            "four_class_label": label, **more}  # fmt: skip
+
+
+def write_rows(file: Path, rows: list[dict]) -> Path:
+    """A JSONL file of `rows`."""
+    file.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8", newline="\n")
+    return file
+
+
+def environment() -> dict[str, str]:
+    """The environment for a subprocess that runs our command line."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
