@@ -44,6 +44,7 @@ def create_app(engine: Engine, draft: Draft) -> FastAPI:
     app.add_middleware(Served)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     bridge = Bridge(engine, draft)
+    bridge.show_newest()
     _add_routes(app, bridge)
     for language in texts.LANGUAGES:
         app = gr.mount_gradio_app(
@@ -114,7 +115,8 @@ def _blocks(page: Page) -> gr.Blocks:
         def update(seen: tuple | None) -> list[object]:
             return changes(page.bridge, draw, len(outputs), seen)
 
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        unseen = gr.HTML(visible=False)  # Gradio redraws a progress tracker a tick on every output but for this
+        quiet = {"show_progress": "hidden", "show_progress_on": unseen, "api_visibility": "private"}
         top.click(stop, **quiet)
         blocks.load(update, inputs=[seen], outputs=outputs, **quiet)
         timer = gr.Timer(POLL_SECONDS)

@@ -24,6 +24,7 @@ _STRAY = [
     re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>'),
     re.compile(r'<link rel="manifest"[^>]*>'),
     re.compile(r"<script>\s*\(\(\) => \{\s*const root = .*?</script>", re.DOTALL),  # loads the iframe resizer
+    re.compile(r"https://github\.com/gradio-app/[^\"]*"),  # the example of a file in the description of the endpoints
 ]
 
 

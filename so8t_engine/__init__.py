@@ -8,10 +8,15 @@
 
 import os
 
+# torch's threads must sleep while they wait, not spin: on a small machine they share the cores with the page, the
+# browser and whatever else runs, and a spinning thread then holds up the one it waits for (a training step took ten
+# times as long beside a busy process). Read once, when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # No library that we call may ask a hub for anything, or report to one, whatever the machine's settings say.
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
-from so8t_engine import commands, config, errors, events
+from so8t_engine import commands, config, errors, events  # noqa: E402
 from so8t_engine.commands import LintDataset, StartTraining
 from so8t_engine.config import Settings
 from so8t_engine.engine import Engine

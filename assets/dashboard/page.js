@@ -5,7 +5,19 @@ window.studio = window.studio || {};
 
 (() => {
   const words = window.studioWords;
+  const language = document.documentElement.lang;
   const $ = (selector) => document.querySelector(selector);
+
+  // Gradio's own words and the page's lang attribute follow the browser; here they follow the address.
+
+  Object.defineProperty(navigator, "language", { get: () => language });
+  Object.defineProperty(navigator, "languages", { get: () => [language] });
+
+  // Gradio reports its own requests as failed when the page is left.
+
+  addEventListener("beforeunload", () => {
+    console.error = () => {};
+  });
 
   // Buttons inside cards: gr.HTML's own click event carries the wish to Python.
 

@@ -74,9 +74,7 @@ class _ConfigTab:
                     t("config.import"), file_types=[".yaml", ".yml"], elem_id="config-import", **small
                 )  # fmt: skip
             with gr.Row(visible=False, elem_classes="so-config-line", equal_height=False) as self.name_row:
-                self.name = gr.Textbox(
-                    label=t("config.name"), elem_id="config-name", min_width=0, scale=1
-                )
+                self.name = gr.Textbox(label=t("config.name"), elem_id="config-name", min_width=0, scale=1)
                 self.name_save = gr.Button(t("config.name_save"), elem_id="config-name-save", **small)
                 self.cancel = gr.Button(t("config.cancel"), elem_id="config-cancel", **small)
             self.notice = gr.HTML("", apply_default_css=False, js_on_load=_PRESSED, elem_id="config-notice")
@@ -96,7 +94,7 @@ class _ConfigTab:
 
     def _text(self, view: View) -> None:
         with gr.Column(elem_classes="so-card so-config-yaml", min_width=0):
-            gr.HTML(config_cards.text_head(self.page), apply_default_css=False)
+            gr.HTML(config_cards.text_head(self.page), apply_default_css=False, js_on_load=config_cards.NAMES)
             self.code = gr.Code(
                 view.text, language="yaml", interactive=True, wrap_lines=True, container=False, show_label=False,
                 label=self.page.t("config.yaml"), elem_id="config-yaml", buttons=[],
@@ -113,7 +111,7 @@ class _ConfigTab:
         for path, widget in self.widgets.items():
             widget.input(self._field_handler(path), [widget, self.seen], **typed)
         self.code.input(self._edited, [self.code, self.seen], **typed)
-        self.picker.input(self._opened, [self.picker, self.seen], **options)
+        self.picker.input(self._picked, [self.picker, self.seen], **options)
         self.save.click(self._save, [self.seen], **options)
         self.save_as.click(self._ask_name, [self.seen], **options)
         self.duplicate.click(self._duplicate, [self.seen], **options)
@@ -204,6 +202,11 @@ class _ConfigTab:
             updates[self.notice] = ""
         return updates
 
+    def _picked(self, file: str, seen: int) -> Updates:
+        if Path(file) == self.draft.file:  # a second event of one choice must not sweep away what the first one showed
+            return {self.seen: seen}
+        return self._opened(file, seen)
+
     def _opened(self, file: str, seen: int) -> Updates:
         before = self._before(seen)
         try:
@@ -235,7 +238,8 @@ class _ConfigTab:
             self.draft.save(overwrite=overwrite)
         except BadInput as error:
             if error.code == "config.name_preset":
-                return self._refused(error) | self._name_asked()
+                what, hint = (self.page.error(error.code, part, error.facts) for part in ("what", "hint"))
+                return self._name_asked() | {self.notice: cards.trouble(self.page, what, hint=hint, calm=True)}
             return self._refused(error, "overwrite" if error.code == "config.changed_outside" else "")
         return self._saved(before)
 

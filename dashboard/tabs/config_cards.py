@@ -39,6 +39,22 @@ def head(group: str, page: Page) -> str:
     return _head(title, words)
 
 
+NAMES = """
+const tell = (field) => {
+  const set = field.querySelector("fieldset"), note = field.querySelector(".so-caption");
+  if (set) set.setAttribute("aria-label", set.querySelector("[data-testid=block-info]").textContent.trim());
+  (set ? [set] : field.querySelectorAll("input, textarea")).forEach((it) => it.setAttribute("aria-describedby", note.id));
+};
+const form = element.closest(".so-config");
+requestAnimationFrame(() => form.querySelectorAll(".so-field").forEach(tell));
+form.addEventListener("focusin", (event) => {
+  const field = event.target.closest(".so-field");
+  if (field) tell(field); // Gradio may have drawn it anew
+});
+"""
+"""Script: a screen reader hears a group's name, and with each control its help or fault; Gradio says neither."""
+
+
 def text_head(page: Page) -> str:
     """The title of the YAML card."""
     style = '<link rel="stylesheet" href="/static/dashboard/config_tab.css">'
@@ -75,18 +91,23 @@ def check(view: View, page: Page) -> str:
         body = f'<p class="so-check-good"><span>{escape(page.t("config.check.good"))}</span>{link}</p>'
         return cards.card("", body, name="check")
     words = page.t("config.check.bad", count=len(view.faults))
-    rows = "".join(_fault(fault, view, page) for fault in view.faults)
+    rows = "".join(_fault(fault, view, page) for fault in sorted(view.faults, key=lambda fault: _line(fault) or 0))
     body = f'<p class="so-what">{escape(words)}</p><ol class="so-faults">{rows}</ol>'
     return cards.card("", body, kind="so-trouble", name="check")
 
 
 def _fault(fault: EngineError, view: View, page: Page) -> str:
     what, hint = page.error(fault.code, "what", fault.facts), page.error(fault.code, "hint", fault.facts)
-    line = fault.where.rpartition(":")[2]
-    place = page.t("config.check.line", line=line) if line.isdigit() else fault.where
+    line = _line(fault)
+    place = page.t("config.check.line", line=line) if line else fault.where
     path = fault.facts.get("field", "")
     if path in view.values:
         place = f'<a href="#{config_fields.element_id(path)}">{escape(place)}</a>'
     else:
         place = escape(place)
     return f'<li><span class="so-place">{place}</span> {escape(what)} <span class="so-hint">{escape(hint)}</span></li>'
+
+
+def _line(fault: EngineError) -> int | None:
+    line = fault.where.rpartition(":")[2]
+    return int(line) if line.isdigit() else None

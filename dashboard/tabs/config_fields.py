@@ -1,6 +1,7 @@
 """One setting on the page: its widget, the caption under it, and the way between YAML value and widget value."""
 
 import math
+import re
 from html import escape
 from typing import Any
 
@@ -73,10 +74,13 @@ def meant(field: config.FieldInfo, value: Any) -> Any:
 def caption(field: config.FieldInfo, fault: EngineError | None, page: Page) -> str:
     """What the setting does, or what is wrong with it; the stylesheet puts bounds and unit at the widget's right."""
     if fault is None:
-        words = f"<span>{escape(field.help(page.language))}</span>"
+        words = re.sub("`(.+?)`", r'<code class="so-code">\1</code>', escape(field.help(page.language)))
     else:
-        facts = {**fault.facts, "field": field.label(page.language)}
+        label = field.label(page.language)
+        facts = {**fault.facts, "field": label}
         what, hint = page.error(fault.code, "what", facts), page.error(fault.code, "hint", facts)
+        if not label[-1].isascii():
+            what = what.replace(f"{label} ", label)  # only Latin words stand apart in a Japanese sentence
         words = f'<span class="so-fault">{escape(what)} {escape(hint)}</span>'
     unit = page.t(f"config.unit.{field.unit}") if field.unit else ""
     title = f"{field.path} · {page.t('config.range.default', value=_default(field, page))}"

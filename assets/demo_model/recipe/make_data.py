@@ -1,6 +1,6 @@
 """Write assets/data/demo_four_class.jsonl and assets/data/demo_heldout.jsonl (same bytes every time).
 
-    python assets/demo_model/recipe/make_data.py [--out FOLDER]
+python assets/demo_model/recipe/make_data.py [--out FOLDER]
 """
 
 import argparse

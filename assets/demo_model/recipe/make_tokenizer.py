@@ -41,7 +41,8 @@ SPECIAL = (  # in the order and with the flags of Phi-3.5
 # One unit each: a tag; a leading particle; a run of one script (a space belongs to the Latin word after it).
 _UNIT = re.compile(
     r"</?(?:think-task|think-safety|think-policy|final)>"
-    r"|を|[にはがのでとも](?=[ぁ-ん])|[ぁ-ゑん]+|[ァ-ヴー]+|[一-龥々]+| ?[A-Za-z']+| ?[0-9]| |[^\sA-Za-z0-9ぁ-んァ-ヴー一-龥々]"
+    r"|を|[にはがのでとも](?=[ぁ-ん])|[ぁ-ゑん]+|[ァ-ヴー]+|[一-龥々]+| ?[A-Za-z']+| ?[0-9]| "
+    r"|[^\sA-Za-z0-9ぁ-んァ-ヴー一-龥々]"
 )
 
 

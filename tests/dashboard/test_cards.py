@@ -1,0 +1,137 @@
+"""What the Train tab shows of a run, and that nothing from outside becomes markup."""
+
+from dataclasses import replace
+from html import escape
+from html.parser import HTMLParser
+
+import pytest
+
+from dashboard import cards, train_cards
+from dashboard.bridge import Unfinished
+from dashboard.header import header, progress, sparkline
+from dashboard.log import log, sentence
+from so8t_engine import EngineError, Run, SettingsError, events
+
+NASTY = '<img src=x onerror="alert(1)">&\'日本'
+
+
+class Tags(HTMLParser):
+    """Collects the tags of a piece of HTML, and checks that it is well nested."""
+
+    VOID = {"br", "hr", "img", "input", "path", "circle", "polyline"}
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append(tag)
+        assert not any(name.startswith("on") for name, _ in attributes)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def everything(snapshot, page) -> str:
+    """All cards of the tab in one."""
+    return "".join([
+        header(snapshot, page), train_cards.situation(snapshot, page), train_cards.decide(snapshot, page),
+        train_cards.run_card(snapshot, page), train_cards.checkpoints_card(snapshot, page), log(snapshot, page),
+        train_cards.progress_card(snapshot, page),
+        train_cards.unfinished_card(snapshot, page, [Unfinished(Run.at(f"/x/{NASTY.replace('/', '')}"), 3, 9, "")]),
+    ])  # fmt: skip
+
+
+ENDS = {
+    "running": [],
+    "stopping": [events.StopRequested(job="j")],
+    "finished": [events.ModelSaved(folder=NASTY, step=30, bytes=5), events.JobFinished(job="j", seconds=30.0)],
+    "stopped": [events.JobStopped(job="j", seconds=3.0)],
+    "failed": [events.JobFailed(job="j", code="engine.unexpected", where=NASTY, facts={"reason": NASTY},
+                                details=NASTY)],
+    "warned": [
+        events.CheckpointFailed(step=3, code="disk.held", where=NASTY, facts={"reason": NASTY}),
+        events.CheckpointPutAside(folder=NASTY, reason=NASTY),
+        events.CheckpointSaved(step=3, folder=NASTY, bytes=10, seconds=1.0, reason="interval"),
+        events.Resumed(step=2, checkpoint=NASTY),
+        events.ValidationFinished(step=3, loss=float("nan"), label_nll=None, rows=1, seconds=1.0, best=False),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_every_state_is_escaped_html(page, story, replayed, end):
+    snapshot = replayed(story(30, *ENDS[end]))
+    html = everything(snapshot, page)
+    assert "img" not in Tags(html).seen
+    assert "<img" not in html and "&lt;img" in html
+
+
+def test_the_first_page_teaches(page, replayed):
+    html = everything(replayed([]), page)
+    Tags(html)
+    assert 'data-do="demo"' in html and 'data-do="start"' in html
+    assert page.t("train.empty") in html
+
+
+def test_an_interrupted_run_can_go_on(page, story, replayed):
+    snapshot = replayed(story(30))
+    assert snapshot.state == "interrupted" and train_cards.can_resume(snapshot)
+    assert train_cards.situation(snapshot, page).count('data-do="resume"') == 1
+
+
+def test_stop_takes_the_place_of_start(page, story, replayed):
+    snapshot = replace(replayed(story(30)), state="running")
+    html = train_cards.decide(snapshot, page)
+    assert 'data-do="stop"' in html and 'data-do="start"' not in html
+    assert 'data-do="stop"' in header(snapshot, page)
+
+
+def test_a_button_that_is_off_says_why(page, replayed):
+    page.bridge.draft.edit("train: {epochs: -1}\nnonsense: 1\n")
+    html = train_cards.decide(replayed([]), page)
+    assert "disabled" in html
+    assert escape(page.t("train.faults_note", count=2)) in html
+    assert 'data-open-tab="config"' in html
+
+
+def test_all_faults_of_the_settings_are_named(page):
+    faults = [EngineError("config.double", where="a.yaml:3", field="train.epochs"),
+              EngineError("config.unknown", where="a.yaml:4", field=NASTY)]  # fmt: skip
+    html = cards.refused(page, SettingsError(faults, where="a.yaml"))
+    assert Tags(html).seen.count("li") == 2
+    assert "a.yaml:3" in html and "train.epochs" in html
+
+
+def test_what_was_not_measured_is_a_dash_with_a_reason(page, replayed):
+    html = train_cards.progress_card(replayed([]), page)
+    assert html.count("so-missing") == 6
+    assert page.t("train.not_yet") in html
+
+
+def test_repeated_warnings_are_one_card(page, story, replayed):
+    failed = events.CheckpointFailed(step=3, code="disk.held", where="x", facts={"reason": "y"})
+    html = train_cards.situation(replayed(story(3, *[failed] * 50)), page)
+    assert html.count(page.t("warning.checkpoint", step=3, what="")[:12]) == 1
+
+
+def test_progress_is_unknown_before_the_plan(story, replayed):
+    assert progress(replayed(story()[:3])) is None
+    assert progress(replayed(story(30))) == 0.3
+
+
+def test_every_kind_of_event_that_is_logged_has_a_sentence(page, story):
+    for event in story(0, *(event for end in ENDS.values() for event in end)):
+        assert sentence(event, page), type(event).__name__
+
+
+def test_a_sparkline_needs_two_values():
+    assert "points" not in sparkline([1.0], 100.0)
+    assert "points" not in sparkline([None, 1.0], 100.0)
+    assert sparkline([0.0, 100.0], 100.0).count(",") == 2
