@@ -22,14 +22,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from so8t_engine import config  # noqa: E402
-from so8t_engine.answer.format import FormatError, parse  # noqa: E402
-from so8t_engine.data.samples import Sample  # noqa: E402
-from so8t_engine.data.sources import read  # noqa: E402
-from so8t_engine.data.template import Template  # noqa: E402
-from so8t_engine.measure.metrics import macro_f1  # noqa: E402
-from so8t_engine.model.load import load_model, load_tokenizer, pick_device  # noqa: E402
-from so8t_engine.model.so8t import load_adapter  # noqa: E402
+from so8t_engine import config
+from so8t_engine.answer.format import FormatError, parse
+from so8t_engine.data.samples import Sample
+from so8t_engine.data.sources import read
+from so8t_engine.data.template import Template
+from so8t_engine.measure.metrics import macro_f1
+from so8t_engine.model.load import load_model, load_tokenizer, pick_device
+from so8t_engine.model.so8t import load_adapter
 
 DEMO = config.CONFIGS / "demo.yaml"
 HELD_OUT = config.ROOT / "assets" / "data" / "demo_heldout.jsonl"

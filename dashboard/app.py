@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from dashboard import charts, texts
 from dashboard.bridge import Bridge, Page, TabParts
 from dashboard.header import header
+from dashboard.late import LatePages
 from dashboard.served import Served
 from dashboard.tabs import config, train
 from dashboard.theme import StudioTheme
@@ -40,18 +42,33 @@ Draw = Callable[[Snapshot], Sequence[object]]
 
 def create_app(engine: Engine, draft: Draft) -> FastAPI:
     """The application over one engine and one draft; it answers on this machine's own names only."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Served)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     bridge = Bridge(engine, draft)
     bridge.show_newest()
+    pages = LatePages(texts.LANGUAGES, lambda language: _page_app(Page(language, bridge)))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await pages.stop()
+
+    app = _plain(lifespan=lifespan)
+    app.add_middleware(Served)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     _add_routes(app, bridge)
-    for language in texts.LANGUAGES:
-        app = gr.mount_gradio_app(
-            app, _blocks(Page(language, bridge)), f"/{language}", theme=StudioTheme(), footer_links=[],
-            run_history=False, show_error=False, ssr_mode=False, pwa=False, mcp_server=False,
-        )  # fmt: skip
+    app.mount("", pages)
     return app
+
+
+def _plain(**options) -> FastAPI:
+    return FastAPI(docs_url=None, redoc_url=None, openapi_url=None, **options)
+
+
+def _page_app(page: Page) -> FastAPI:
+    """Gradio's application for one language. `build` of each tab runs here."""
+    return gr.mount_gradio_app(
+        _plain(), _blocks(page), f"/{page.language}", theme=StudioTheme(), footer_links=[],
+        run_history=False, show_error=False, ssr_mode=False, pwa=False, mcp_server=False,
+    )  # fmt: skip
 
 
 def _add_routes(app: FastAPI, bridge: Bridge) -> None:

@@ -21,7 +21,7 @@ def header(snapshot: Snapshot, page: Page) -> str:
     state = {"stopping": "running", "stopped": "idle", "interrupted": "failed"}.get(snapshot.state, snapshot.state)
     parts = _now(snapshot, page)
     line = " · ".join(text for _, text in parts)
-    words = " · ".join(f'<span class="so-{kind}">{escape(text)}</span>' for kind, text in parts)
+    words = " · ".join(f'<span class="so-now-{kind}">{escape(text)}</span>' for kind, text in parts)
     stop = cards.button(
         "stop", page.t("header.stop"), kind="so-small so-danger", off=snapshot.state == "stopping",
         title=page.t("train.stopping_note") if snapshot.state == "stopping" else page.t("header.stop_title"),
@@ -58,7 +58,7 @@ def _now(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
     if not snapshot.active:
         parts.append(("state", page.t(f"state.{snapshot.state}")))
     if snapshot.run:
-        parts.append(("run-name", snapshot.run))
+        parts.append(("run", snapshot.run))
     if snapshot.plan:
         parts.append(("steps", f"step {snapshot.step:,}/{snapshot.plan.steps:,}"))
     if snapshot.state == "stopping":

@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # No library that we call may ask a hub for anything, or report to one, whatever the machine's settings say.
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
-from so8t_engine import commands, config, errors, events  # noqa: E402
+from so8t_engine import commands, config, errors, events
 from so8t_engine.commands import LintDataset, StartTraining
 from so8t_engine.config import Settings
 from so8t_engine.engine import Engine

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from made import DEMO_MODEL, SHARED, row, write_rows
+
 from so8t_engine import Settings, config
 from so8t_engine.answer.format import CLASSES
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from made import environment
+
 from so8t_engine import checkpoint, disk
 from so8t_engine.errors import CheckpointError
 

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-
 from made import ROOT, environment, row, write_rows
+
 from so8t_engine import config
 from so8t_engine.__main__ import main
 

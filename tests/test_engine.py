@@ -4,8 +4,8 @@ import json
 import threading
 
 import pytest
-
 from made import row, write_rows
+
 from so8t_engine import BadInput, Busy, Engine, LintDataset, Run, StartTraining, config, runs
 from so8t_engine import events as e
 from so8t_engine.data.sources import fingerprint

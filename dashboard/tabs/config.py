@@ -109,7 +109,10 @@ class _ConfigTab:
         options = {"outputs": everything, **_QUIET}
         typed = {**options, "trigger_mode": "always_last"}
         for path, widget in self.widgets.items():
-            widget.input(self._field_handler(path), [widget, self.seen], **typed)
+            events = [widget.input]
+            if isinstance(widget, gr.Dropdown):  # a name of one's own comes without an input event
+                events += [widget.key_up, widget.blur]
+            gr.on(events, self._field_handler(path), [widget, self.seen], **typed)
         self.code.input(self._edited, [self.code, self.seen], **typed)
         self.picker.input(self._picked, [self.picker, self.seen], **options)
         self.save.click(self._save, [self.seen], **options)
@@ -196,6 +199,8 @@ class _ConfigTab:
 
     def _edited(self, text: str, seen: int) -> Updates:
         before = self._before(seen)
+        if before and not before.readable:
+            before = None  # fields may hold what could not be written into the text: see _locked
         self.draft.edit(text)
         updates = self._updates(before, self.code)
         if self.draft.view().readable:
@@ -271,7 +276,6 @@ class _ConfigTab:
 
     def _obey(self, name: str, seen: int, event: gr.EventData) -> Updates:
         """A button of the notice."""
-        before = self._before(seen)
         match event._data.get("do"):
             case "overwrite":
                 return self._save(seen, overwrite=True)
@@ -283,4 +287,4 @@ class _ConfigTab:
                 self.draft.mend()
             case _:
                 return self._dismiss()
-        return self._updates(before) | {self.notice: ""}
+        return self._updates(None) | {self.notice: ""}

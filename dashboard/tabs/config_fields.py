@@ -13,6 +13,9 @@ from so8t_engine import EngineError, config
 LONG = ("data.system_prompt", "so8t.targets", "so8t.rotate", "base_model", "dataset", "train.optimizer")
 """Fields that take the whole width of their card."""
 
+_LAYERS = config.Settings().so8t.targets
+"""Offered wherever names of layers are asked for; any other name can be typed."""
+
 _LINES = {"data.system_prompt": 3}
 
 
@@ -38,7 +41,7 @@ def widget(field: config.FieldInfo, value: Any, page: Page) -> Any:
         case "choice":
             return gr.Radio(choices=list(field.choices), **common)
         case "names":
-            return gr.Dropdown(choices=list(field.default), multiselect=True, allow_custom_value=True, **common)
+            return gr.Dropdown(choices=list(_LAYERS), multiselect=True, allow_custom_value=True, **common)
     lines = _LINES.get(field.path, 1)
     return gr.Textbox(lines=lines, max_lines=3 * lines, **common)
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 from so8t_engine.answer import format as answer_format
 from so8t_engine.answer.format import CLASSES
-from so8t_engine.settings import Settings
 from so8t_engine.data.samples import Sample
 from so8t_engine.data.sources import Dataset, rows
 from so8t_engine.data.split import Split, split
 from so8t_engine.errors import BadInput
 from so8t_engine.events import DatasetRead, Event, RowFaulted
+from so8t_engine.settings import Settings
 
 FAULTS_SHOWN = 100
 """Faults told one by one; the rest is counted."""

@@ -8,10 +8,16 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
-from so8t_engine.settings import ModelSettings
 from so8t_engine.errors import ModelError
+from so8t_engine.settings import ModelSettings
 
 ARCHITECTURES = ("Phi3ForCausalLM",)
 """What the engine trains and exports."""

@@ -14,7 +14,6 @@ from accelerate.utils import set_seed
 
 from so8t_engine import checkpoint
 from so8t_engine import events as e
-from so8t_engine.settings import Settings
 from so8t_engine.data import sources
 from so8t_engine.data.batches import Batch, Schedule, collate
 from so8t_engine.data.lint import counts, cut
@@ -25,6 +24,7 @@ from so8t_engine.errors import BadInput, EngineError
 from so8t_engine.model.load import check_folder, compute_dtype, load_model, load_tokenizer, pick_device
 from so8t_engine.model.so8t import attach, rotations_error
 from so8t_engine.runs import Run
+from so8t_engine.settings import Settings
 from so8t_engine.train.loss import Sums, answer_loss
 from so8t_engine.train.optimizer import build_optimizer, learning_rate, set_rate
 from so8t_engine.train.pet import pet_factor, pet_penalty

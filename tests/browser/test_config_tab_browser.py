@@ -61,7 +61,7 @@ def test_a_field_changes_the_yaml_and_the_yaml_changes_the_field(window):
     page = opened(window)
     box(page, "train.learning_rate").fill("0.0005")
     expect(text_of(page)).to_contain_text("learning_rate: 0.0005")
-    page.locator("#train-schedule").get_by_text("linear").click()
+    page.locator("#train-schedule").get_by_role("radio", name="linear").check()
     expect(text_of(page)).to_contain_text("schedule: linear")
     page.locator("#train-gradient_checkpointing").get_by_role("checkbox").check()
     expect(text_of(page)).to_contain_text("gradient_checkpointing: true")

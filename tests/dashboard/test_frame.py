@@ -10,24 +10,30 @@ import pytest
 from fastapi.testclient import TestClient
 
 from dashboard.app import changes, create_app
+from dashboard.draft import Draft
 from dashboard.served import page_words
-from so8t_engine import config
+from so8t_engine import Engine, config
 from so8t_engine.snapshot import fold
 
 HERE = "http://127.0.0.1:7860"
 OWN = re.compile(r"https?://(127\.0\.0\.1|www\.w3\.org/2000/svg)")
 
 
-@pytest.fixture
-def client(bridge):
-    return TestClient(create_app(bridge.engine, bridge.draft), base_url=HERE, follow_redirects=False)
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """The whole application, asked from this process."""
+    engine, draft = Engine(tmp_path_factory.mktemp("runs")), Draft(config.CONFIGS / "demo.yaml")
+    with TestClient(create_app(engine, draft), base_url=HERE, follow_redirects=False) as client:
+        yield client
 
 
 def test_building_the_page_loads_no_torch(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from dashboard.app import create_app; from dashboard.draft import Draft; "
+        "import sys; from pathlib import Path; from fastapi.testclient import TestClient; "
+        "from dashboard.app import create_app; from dashboard.draft import Draft; "
         "from so8t_engine import Engine, config; "
-        f"create_app(Engine(Path({str(tmp_path)!r})), Draft(config.CONFIGS / 'demo.yaml')); "
+        f"app = create_app(Engine(Path({str(tmp_path)!r})), Draft(config.CONFIGS / 'demo.yaml')); "
+        "assert TestClient(app, base_url='http://127.0.0.1').get('/ja/').status_code == 200; "
         "print([m for m in ('torch', 'transformers', 'peft', 'accelerate', 'bitsandbytes') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=config.ROOT, check=True)
@@ -68,6 +74,7 @@ def test_styles_and_scripts_name_no_other_host(client):
 
 def test_the_root_leads_to_the_language_and_keeps_the_question(client):
     def lands(headers):
+        client.cookies.clear()
         return client.get("/?tab=train", headers=headers).headers["location"]
 
     assert lands({"accept-language": "en-US,en;q=0.9,ja;q=0.8"}) == "/en/?tab=train"

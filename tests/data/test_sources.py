@@ -3,8 +3,8 @@
 import json
 
 import pytest
-
 from made import answer, row, write_rows
+
 from so8t_engine import BadInput
 from so8t_engine.data.sources import read
 

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made import DEMO_MODEL, SHARED, answer
 from transformers import AutoTokenizer
 
-from made import DEMO_MODEL, SHARED, answer
 from so8t_engine.answer.format import CLASSES
 from so8t_engine.data.batches import IGNORED, Schedule, collate
 from so8t_engine.data.samples import Sample

@@ -9,9 +9,9 @@ import threading
 import time
 
 import pytest
+from made import ROOT, environment
 from safetensors.torch import load_file
 
-from made import ROOT, environment
 from so8t_engine import checkpoint, config, runs
 from so8t_engine import events as e
 from so8t_engine.data.sources import fingerprint
