@@ -174,9 +174,8 @@ def nvidia_smi(*arguments: str) -> str:
 
 def output_of(command: list[str], timeout: int) -> str:
     """What a short command prints. Raises OSError or SubprocessError when it fails or hangs."""
-    answer = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=timeout, check=True
-    )
+    quiet = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    answer = subprocess.run(command, stdout=subprocess.PIPE, timeout=timeout, check=True, **quiet)
     return answer.stdout.decode("utf-8", "replace")
 
 
@@ -252,15 +251,15 @@ def run(command: list[str]) -> str:
 def quietly(command: list[str]) -> tuple[int, str]:
     """Exit code and output of `command`; a dot every five seconds while it runs."""
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    with tempfile.TemporaryFile() as log, subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-    ) as child:
-        while True:
-            try:
-                code = child.wait(timeout=5)
-                break
-            except subprocess.TimeoutExpired:
-                print(".", end="", flush=True)
+    with tempfile.TemporaryFile() as log:
+        options = {"cwd": ROOT, "env": environment, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        with subprocess.Popen(command, **options) as child:
+            while True:
+                try:
+                    code = child.wait(timeout=5)
+                    break
+                except subprocess.TimeoutExpired:
+                    print(".", end="", flush=True)
         log.seek(0)
         return code, log.read().decode("utf-8", "replace")
 

@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 
 from so8t_engine import EngineError, config
@@ -72,10 +73,8 @@ def _serve(draft, listening: socket.socket, *, open_browser: bool) -> int:
     print(f"SO8T Studio: {address}  (Ctrl-C ends it)", flush=True)
     if open_browser:
         threading.Timer(0.5, webbrowser.open, [address]).start()
-    try:
+    with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
     if engine.snapshot().active:
         print("Stopping the job; its checkpoint is being written. Ctrl-C again gives up on it.", flush=True)
         engine.cancel()

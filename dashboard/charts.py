@@ -9,7 +9,7 @@ import io
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from dashboard import numbers
 from dashboard.bridge import Page
@@ -153,7 +153,8 @@ def csv(snapshot: Snapshot) -> str:
     writer.writerow([*columns, "val_loss", "val_label_nll"])
     for step in snapshot.steps:
         seen = validations.get(step.step)
-        writer.writerow([*(getattr(step, name) for name in columns), *((seen.loss, seen.label_nll) if seen else ("", ""))])
+        validation = (seen.loss, seen.label_nll) if seen else (None, None)
+        writer.writerow([*(getattr(step, name) for name in columns), *validation])
     return text.getvalue()
 
 
@@ -254,5 +255,5 @@ def _time_scale(seconds: float) -> tuple[float, str]:
 
 def _working_seconds(times: Sequence[float]) -> list[float]:
     """Seconds since the first sample without the time in which nothing ran."""
-    gaps = (min(max(0.0, b - a), IDLE_GAP) for a, b in zip(times, times[1:], strict=False))
+    gaps = (min(max(0.0, b - a), IDLE_GAP) for a, b in pairwise(times))
     return [0.0, *accumulate(gaps)]

@@ -21,7 +21,7 @@ def header(snapshot: Snapshot, page: Page) -> str:
     state = {"stopping": "running", "stopped": "idle", "interrupted": "failed"}.get(snapshot.state, snapshot.state)
     parts = _now(snapshot, page)
     line = " · ".join(text for _, text in parts)
-    words = " · ".join(f'<span class="so-now-{kind}">{escape(text)}</span>' for kind, text in parts)
+    words = "".join(f'<span class="so-now-{kind}">{escape(text)}</span>' for kind, text in parts)
     stop = cards.button(
         "stop", page.t("header.stop"), kind="so-small so-danger", off=snapshot.state == "stopping",
         title=page.t("train.stopping_note") if snapshot.state == "stopping" else page.t("header.stop_title"),

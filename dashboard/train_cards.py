@@ -1,4 +1,4 @@
-"""What the Train tab shows, as HTML: from a snapshot to one card each. Pure; the tab itself is in tabs/train.py."""
+"""What the Train tab shows, as HTML: from a snapshot to one card each. The tab itself is in tabs/train.py."""
 
 from collections.abc import Sequence
 from html import escape
@@ -88,7 +88,7 @@ def situation(snapshot: Snapshot, page: Page) -> str:
 
 def _failure(snapshot: Snapshot, failure: events.JobFailed, page: Page) -> str:
     about_settings = failure.code.startswith(("config.", "data.", "model."))
-    actions = cards.tab_link("config", page.t("train.edit_config")) if about_settings else ""
+    actions = cards.tab_link("config", page.t("train.edit_config"), kind="so-button") if about_settings else ""
     if can_resume(snapshot) and failure.code != "run.other_settings":
         actions = cards.button("resume", page.t("train.resume"), what=snapshot.run) + actions
     elif not about_settings:
@@ -102,8 +102,9 @@ def _failure(snapshot: Snapshot, failure: events.JobFailed, page: Page) -> str:
 def _interrupted(snapshot: Snapshot, page: Page) -> str:
     saved = max((checkpoint.step for checkpoint in snapshot.checkpoints), default=0)
     action = cards.button("resume", page.t("train.resume"), what=snapshot.run)
+    hint = page.t("train.interrupted_hint", step=saved) if saved else page.t("train.interrupted_at_start")
     return cards.trouble(
-        page, page.t("train.interrupted", run=snapshot.run), hint=page.t("train.interrupted_hint", step=saved),
+        page, page.t("train.interrupted", run=snapshot.run), hint=hint,
         actions=action if can_resume(snapshot) else "", calm=True,
     )  # fmt: skip
 

@@ -1,6 +1,5 @@
 """One value of a YAML text replaced in place: comments, order and all other lines stay as they were typed."""
 
-import math
 import re
 from typing import Any
 
@@ -114,9 +113,7 @@ def _appended(text: str, groups: list[str], name: str, value: Any) -> str:
 
 def _inline(value: Any) -> str:
     """The value on one line, fit to stand between brackets too."""
-    style = '"' if isinstance(value, str) and "\n" in value else None
-    dumped = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf, default_style=style)
-    return dumped.strip()[1:-1]
+    return config_text.dump([value]).strip()[1:-1]
 
 
 def _block(value: str, column: int) -> str:

@@ -29,9 +29,15 @@ _Dumper.add_representer(
     list, lambda dumper, items: dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=True)
 )
 _Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style=_style(text))
 )
+
+
+def _style(text: str) -> str | None:
+    if any(sign in text for sign in "\r\x85\u2028\u2029\ufeff"):
+        return '"'  # PyYAML loses these line ends in every other style
+    return "|" if "\n" in text else None
+
 
 _REASONS = {
     "found character '\\t'": "config.tab",
@@ -69,10 +75,10 @@ def compose(text: str) -> yaml.Node | None:
     return yaml.compose(text, Loader=_Loader)
 
 
-def dump(values: dict[str, Any]) -> str:
-    """The values as YAML that `values` reads back."""
+def dump(value: Any) -> str:
+    """A value as YAML that reads back to the same."""
     return yaml.dump(
-        values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=math.inf
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=math.inf
     )
 
 

@@ -1,14 +1,14 @@
 """The launcher: what it installs, when it installs nothing, and what it tells a person. No real install runs here."""
 
 import ast
-import json
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,9 @@ import launch  # noqa: E402
 
 SOURCE = (ROOT / "launch.py").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-posix = pytest.mark.skipif(os.name == "nt", reason="the stand-ins for Python are scripts, which Windows can't run as .exe")
+posix = pytest.mark.skipif(
+    os.name == "nt", reason="the stand-ins for Python are scripts, which Windows can't run as .exe"
+)
 on_cards = pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no NVIDIA cards: nvidia-smi is not asked")
 
 HEADER = "| NVIDIA-SMI 610.57.04   KMD Version: 610.57.04   CUDA Version: {} |"
@@ -84,9 +86,13 @@ def test_a_supported_python_is_taken(minor):
 # Which torch
 
 
-def nvidia_smi(folder: Path, monkeypatch, *, header: str = "", cards: str = "", listing: str | None = None, code: int = 0):
+def nvidia_smi(
+    folder: Path, monkeypatch, *, header: str = "", cards: str = "", listing: str | None = None, code: int = 0
+):
     """Put an nvidia-smi on PATH that answers with these texts."""
-    listing = "\n".join(f"GPU {i}: x (UUID: y)" for i, _ in enumerate(cards.splitlines())) if listing is None else listing
+    listing = (
+        "\n".join(f"GPU {i}: x (UUID: y)" for i, _ in enumerate(cards.splitlines())) if listing is None else listing
+    )
     folder.mkdir(exist_ok=True)
     answer = folder / "answer.py"
     answer.write_text(
@@ -130,7 +136,9 @@ def test_the_build_follows_driver_and_card(tmp_path, monkeypatch, header, cards,
 
 @on_cards
 def test_a_driver_too_old_to_tell_the_capability_is_told_so(tmp_path, monkeypatch):
-    nvidia_smi(tmp_path, monkeypatch, header=HEADER.format("11.2"), cards="", listing="GPU 0: GeForce GTX 960 (UUID: y)")
+    nvidia_smi(
+        tmp_path, monkeypatch, header=HEADER.format("11.2"), cards="", listing="GPU 0: GeForce GTX 960 (UUID: y)"
+    )
     assert launch.choose().build == "cpu" and "update the NVIDIA driver" in launch.choose().why
 
 
@@ -173,6 +181,33 @@ def test_the_builds_belong_to_the_pinned_torch():
 # Installing
 
 
+STAND_IN = """
+import json, os, signal, sys, time
+from pathlib import Path
+
+called = " ".join(sys.argv[1:])
+with (Path(__file__).parent / "calls").open("a", encoding="utf-8") as file:
+    print(called, file=file)
+if "import sys, pip" in called:
+    print("%d.%d" % sys.version_info[:2])
+elif "import torch" in called:
+    print("2.13.0+cpu False")
+elif os.environ.get("FAILING", "nothing") in called:
+    print(os.environ.get("SAYING", "ERROR: No matching distribution found"), file=sys.stderr)
+    sys.exit(1)
+elif "--wait" in called:
+    def end(*_):
+        time.sleep(0.3)
+        print("checkpoint written", flush=True)
+        os._exit(7)
+    signal.signal(signal.SIGINT, end)
+    print("up", os.getpid(), flush=True)
+    time.sleep(30)
+elif "--port" in called:
+    sys.exit(5)
+"""
+
+
 class Copy:
     """A copy of the launcher beside a .venv whose Python only writes down how it was called."""
 
@@ -184,44 +219,35 @@ class Copy:
         (folder / "nowhere").mkdir()
         python = folder / ".venv" / "bin" / "python"
         python.parent.mkdir(parents=True)
-        python.write_text(f"""#!{sys.executable} -S
-import json, os, signal, sys, time
-with open({str(folder / "calls")!r}, "a", encoding="utf-8") as file:
-    print(json.dumps(sys.argv[1:]), file=file)
-called = " ".join(sys.argv[1:])
-failing = os.environ.get("FAILING", "nothing")
-if "import sys, pip" in called:
-    print("%d.%d" % sys.version_info[:2])
-elif "import torch" in called:
-    print("2.13.0+cpu False")
-elif failing in called:
-    print(os.environ.get("SAYING", "ERROR: No matching distribution found"), file=sys.stderr)
-    sys.exit(1)
-elif "dashboard" in called:
-    if "--wait" in called:
-        signal.signal(signal.SIGINT, lambda *_: (time.sleep(0.3), print("checkpoint written", flush=True), os._exit(7)))
-        print("up", flush=True)
-        time.sleep(30)
-    sys.exit(5 if "--port" in called else 0)
-""", encoding="utf-8")  # fmt: skip
+        (folder / "stand_in.py").write_text(STAND_IN, encoding="utf-8")
+        python.write_text(f"""#!/bin/sh
+exec "{sys.executable}" -S "${{0%/.venv/*}}/stand_in.py" "$@"
+""")
         python.chmod(0o755)
 
-    def popen(self, *arguments: str, **environment: str) -> subprocess.Popen:
+    @contextlib.contextmanager
+    def start(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen]:
+        """The launcher, running; killed at the end if it still does."""
         clean = {**os.environ, "LC_ALL": "C", "PATH": str(self.folder / "nowhere"), **environment}
-        return subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-S", str(self.folder / "launch.py"), *arguments], env=clean, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
-        )  # fmt: skip
+        ) as child:  # fmt: skip
+            try:
+                yield child
+            finally:
+                child.kill()
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str]:
         """Exit code and everything printed."""
-        with self.popen(*arguments, **environment) as child:
-            return (output := child.communicate(timeout=30)[0]) is None or child.returncode, output
+        with self.start(*arguments, **environment) as child:
+            output = child.communicate(timeout=30)[0]
+        return child.returncode, output
 
     def calls(self) -> list[str]:
         """How the stand-in was called since the last look, without the question whether it is usable."""
         file = self.folder / "calls"
-        lines = [" ".join(json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = file.read_text(encoding="utf-8").splitlines()
         file.write_text("")
         return [line for line in lines if "import sys, pip" not in line]
 
@@ -278,8 +304,6 @@ def test_a_moved_folder_is_registered_again(copy):
     copy.run("setup")
     copy.calls()
     copy.folder = copy.folder.rename(copy.folder.parent / "moved")
-    (copy.folder / "nowhere").mkdir(exist_ok=True)
-    (copy.folder.parent / "a b & (漢字)! 100%^").symlink_to(copy.folder)  # where the stand-in writes its calls
     copy.run("setup")
     assert PACKAGES in copy.calls()
 
@@ -331,7 +355,7 @@ def test_a_broken_venv_is_made_anew(copy, monkeypatch):
 def test_two_starts_do_not_install_at_once(copy):
     holder = os.open(copy.folder / "launch.py", os.O_RDONLY)
     assert launch.locked(holder)
-    with copy.popen("setup") as child:
+    with copy.start("setup") as child:
         assert child.stdout.readline() == "Another start is installing; waiting for it.\n"
         assert not (copy.folder / "calls").exists()
         os.close(holder)
@@ -348,28 +372,27 @@ def test_arguments_and_exit_code_are_passed_on(copy):
     assert copy.calls()[-1] == "-m dashboard --port 8000 --no-browser"
 
 
+def up(child: subprocess.Popen) -> int:
+    """Wait until the stand-in for the dashboard runs; its process number."""
+    for line in child.stdout:
+        if line.startswith("up "):
+            return int(line.split()[1])
+    raise AssertionError("it ended before it was up")
+
+
 @posix
 def test_ctrl_c_leaves_the_dashboard_time_for_its_checkpoint(copy):
-    copy.run("setup")
-    with copy.popen("--wait") as child:
-        while child.stdout.readline() != "up\n":
-            assert child.poll() is None
-        running = [line for line in copy.calls() if "--wait" in line]
-        assert running
-        group = subprocess.run(["/bin/sh", "-c", f"cat /proc/{child.pid}/task/*/children"], capture_output=True, text=True)
-        for process in [child.pid, *map(int, group.stdout.split())]:  # Ctrl-C reaches everyone on the console
+    with copy.start("--wait") as child:
+        for process in (up(child), child.pid):  # Ctrl-C reaches everyone on the console
             os.kill(process, signal.SIGINT)
-        output = child.communicate(timeout=30)[0]
-    assert child.returncode == 7 and output == "checkpoint written\n"
+        assert child.communicate(timeout=30)[0] == "checkpoint written\n"
+    assert child.returncode == 7
 
 
 @posix
 def test_a_polite_kill_reaches_the_dashboard(copy):
-    copy.run("setup")
-    with copy.popen("--wait") as child:
-        while child.stdout.readline() != "up\n":
-            assert child.poll() is None
-        time.sleep(0.05)
+    with copy.start("--wait") as child:
+        up(child)
         child.terminate()
         child.communicate(timeout=30)
     assert child.returncode == 128 + signal.SIGTERM

@@ -97,7 +97,7 @@ window.studio = window.studio || {};
     layout.height = place.offsetHeight;
     layout.width = place.offsetWidth;
     layout.xaxis = { ...layout.xaxis, title: { ...layout.xaxis.title, text: along(layout.meta.titles) } };
-    layout.xaxis.nticks = Math.max(2, Math.floor(layout.width / 60));
+    layout.xaxis.nticks = Math.max(2, Math.floor(layout.width / 80));
     layout.uirevision = `${figure.layout.uirevision}-${axis}`;
     layout.dragmode = matchMedia("(pointer: coarse)").matches ? false : "zoom";
     const places = data.filter((trace) => trace.yaxis !== "y2").flatMap((trace) => trace.x);

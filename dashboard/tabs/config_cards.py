@@ -99,12 +99,10 @@ def check(view: View, page: Page) -> str:
 def _fault(fault: EngineError, view: View, page: Page) -> str:
     what, hint = page.error(fault.code, "what", fault.facts), page.error(fault.code, "hint", fault.facts)
     line = _line(fault)
-    place = page.t("config.check.line", line=line) if line else fault.where
+    place = escape(page.t("config.check.line", line=line) if line else fault.where)
     path = fault.facts.get("field", "")
     if path in view.values:
-        place = f'<a href="#{config_fields.element_id(path)}">{escape(place)}</a>'
-    else:
-        place = escape(place)
+        place = f'<a href="#{config_fields.element_id(path)}">{place}</a>'
     return f'<li><span class="so-place">{place}</span> {escape(what)} <span class="so-hint">{escape(hint)}</span></li>'
 
 

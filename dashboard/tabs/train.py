@@ -87,6 +87,7 @@ def _obey(event: gr.EventData, page: Page) -> str:
                 page.bridge.engine.cancel()
     except EngineError as error:
         dismiss = cards.button("dismiss", page.t("keys.close"), kind="so-small")
-        fix = cards.tab_link("config", page.t("train.edit_config")) if error.code.startswith("config.") else ""
+        about_settings = error.code.startswith("config.")
+        fix = cards.tab_link("config", page.t("train.edit_config"), kind="so-button") if about_settings else ""
         return cards.refused(page, error, fix + dismiss)
     return ""

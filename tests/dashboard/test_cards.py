@@ -15,10 +15,11 @@ from so8t_engine import EngineError, Run, SettingsError, events
 NASTY = '<img src=x onerror="alert(1)">&\'日本'
 
 
+VOID = {"br", "hr", "img", "input", "path", "circle", "polyline"}
+
+
 class Tags(HTMLParser):
     """Collects the tags of a piece of HTML, and checks that it is well nested."""
-
-    VOID = {"br", "hr", "img", "input", "path", "circle", "polyline"}
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -30,11 +31,11 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.seen.append(tag)
         assert not any(name.startswith("on") for name, _ in attributes)
-        if tag not in self.VOID:
+        if tag not in VOID:
             self.open.append(tag)
 
     def handle_endtag(self, tag):
-        if tag not in self.VOID:
+        if tag not in VOID:
             assert self.open.pop() == tag
 
 

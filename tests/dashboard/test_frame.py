@@ -29,8 +29,8 @@ def client(tmp_path_factory):
 
 def test_building_the_page_loads_no_torch(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from fastapi.testclient import TestClient; "
-        "from dashboard.app import create_app; from dashboard.draft import Draft; "
+        "import sys; from pathlib import Path; from dashboard.app import create_app; "
+        "from fastapi.testclient import TestClient; from dashboard.draft import Draft; "
         "from so8t_engine import Engine, config; "
         f"app = create_app(Engine(Path({str(tmp_path)!r})), Draft(config.CONFIGS / 'demo.yaml')); "
         "assert TestClient(app, base_url='http://127.0.0.1').get('/ja/').status_code == 200; "

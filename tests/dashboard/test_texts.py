@@ -7,7 +7,7 @@ import string
 import pytest
 
 from dashboard import texts
-from so8t_engine import config, errors
+from so8t_engine import commands, config, errors
 
 CATALOGUE = texts.catalogue()
 SOURCES = sorted((config.ROOT / "dashboard").rglob("*.py"))
@@ -29,14 +29,20 @@ def wanted() -> tuple[set[str], list[re.Pattern]]:
                     parts.append(re.compile("".join(pieces)))
     for file in SCRIPTS:
         whole |= set(re.findall(r'words\["([\w.]+)"\]', file.read_text(encoding="utf-8")))
-        parts += [re.compile(re.escape(start) + r"\w+") for start in re.findall(r"words\[`([\w.]+)\$", file.read_text())]
+        starts = re.findall(r"words\[`([\w.]+)\$", file.read_text(encoding="utf-8"))
+        parts += [re.compile(re.escape(start) + r"\w+") for start in starts]
     return whole, parts
+
+
+def facts_of(words: str) -> set[str]:
+    """The names in curly brackets."""
+    return {name for _, name, _, _ in string.Formatter().parse(words) if name}
 
 
 @pytest.mark.parametrize("key", CATALOGUE)
 def test_a_text_is_complete(key):
     assert set(CATALOGUE[key]) == set(texts.LANGUAGES)
-    facts = [{field for _, field, _, _ in string.Formatter().parse(words) if field} for words in CATALOGUE[key].values()]
+    facts = [facts_of(words) for words in CATALOGUE[key].values()]
     assert facts[0] == facts[1], "both languages name the same facts"
     for words in CATALOGUE[key].values():
         assert "!" not in words and "！" not in words
@@ -57,6 +63,11 @@ def test_every_key_is_in_use():
     unused = [key for key in CATALOGUE if key not in whole and not any(part.fullmatch(key) for part in parts)]
     told_by_kind = ("log.", "keys.")  # the log's sentences are found by the name of the event
     assert [key for key in unused if not key.startswith(told_by_kind)] == []
+
+
+@pytest.mark.parametrize("command", commands.Command.__subclasses__())
+def test_every_command_has_a_name(command):
+    assert f"command.{command.__name__}" in CATALOGUE
 
 
 def test_an_unknown_error_is_shown_and_not_hidden():
