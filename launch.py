@@ -275,7 +275,7 @@ def fail(command: list[str], output: str) -> NoReturn:
 @contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
     """Wait while another start installs into the same .venv."""
-    with open(__file__, "rb") as file:
+    with Path(__file__).open("rb") as file:
         busy = not locked(file.fileno())
         if busy:
             print(say("waiting"))

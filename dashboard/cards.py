@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 
 from dashboard import numbers
 from dashboard.bridge import Page
-from so8t_engine import EngineError, SettingsError
+from so8t_engine import EngineError, SettingsError, config
 
 CLASSES = ("ALLOW", "ESCALATION", "DENY", "REFUSE")
 """Always in this order, each with its letter and its colour."""
@@ -54,11 +55,12 @@ def code(text: str) -> str:
     return f'<code class="so-code">{escape(text)}</code>'
 
 
-def copyable(text: str, page: Page) -> str:
-    """A path with a button that copies it."""
-    label = escape(page.t("copy.label"))
+def copyable(path: str, page: Page) -> str:
+    """A path, short when it lies in the project, with a button that copies the whole of it."""
+    label, folder = escape(page.t("copy.label")), Path(path)
+    short = folder.relative_to(config.ROOT).as_posix() if folder.is_relative_to(config.ROOT) else path
     return (
-        f'<span class="so-copy">{code(text)}<button type="button" class="so-icon" data-copy="{escape(text)}" '
+        f'<span class="so-copy">{code(short)}<button type="button" class="so-icon" data-copy="{escape(path)}" '
         f'data-done="{escape(page.t("copy.done"))}" title="{label}" aria-label="{label}">{COPY_ICON}</button></span>'
     )
 

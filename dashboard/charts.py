@@ -38,6 +38,7 @@ LAYOUT = {
         "gridcolor": "@line", "gridwidth": 1, "zeroline": False, "showline": True, "linecolor": "@line",
         "ticks": "outside", "ticklen": 4, "tickcolor": "@line", "nticks": 6, "tickangle": 0, "separatethousands": True,
         "title": {"standoff": 6, "font": {"size": 11}},
+        "spikecolor": "@muted", "spikethickness": 1, "spikedash": "dot",
     },
     "yaxis": {"gridcolor": "@line", "gridwidth": 1, "zeroline": False, "nticks": 5, "automargin": False},
     "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},

@@ -7,6 +7,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,10 +185,8 @@ class Draft:
     def _set(self, text: str) -> None:
         self._text = text
         self._revision += 1
-        try:
+        with suppress(SettingsError):  # the form goes on showing what could last be read
             self._values, self._readable = config.said(text), text
-        except SettingsError:
-            pass  # the form goes on showing what could last be read
 
     def _look(self) -> View:
         faults: list[EngineError] = []

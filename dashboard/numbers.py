@@ -62,8 +62,11 @@ def file_size(size: float | None) -> str:
 
 
 def small(value: float | None) -> str:
-    """A small figure such as a learning rate or an error: two significant digits, 1.2e-07."""
-    return DASH if value is None else f"{value:.1e}"
+    """A small figure such as a learning rate or an error: two significant digits, 1.2e-7."""
+    if value is None or not math.isfinite(value):
+        return fixed(value, 0)
+    digits, _, exponent = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(exponent)}"
 
 
 def count(value: int | None) -> str:

@@ -65,7 +65,7 @@ def _replaced(text: str, group: yaml.MappingNode, old: yaml.Node, value: Any) ->
     column = next(key.start_mark.column for key, node in group.value if node is old)
     rest_of_line = text[_end(old) :].partition("\n")[0]
     block = isinstance(value, str) and "\n" in value and not group.flow_style
-    if block and (old.style in ("|", ">") or not rest_of_line.strip()):
+    if block and (getattr(old, "style", None) in ("|", ">") or not rest_of_line.strip()):
         return _put_over(text, old, _block(value, column))
     return _put_over(text, old, _inline(value))
 

@@ -31,7 +31,7 @@ PATHS = [field.path for field in config.fields()]
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 values = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), words,
-    st.lists(st.sampled_from(["a", "b: c", "#d", "e, f", "三"]), max_size=3), st.just("一行目\n\n  二行目: #\n"),
+    st.lists(st.sampled_from(["a", "b: c", "#d", "e, f", "三"]), max_size=3), st.sampled_from(["一行目\n\n  二行目: #\n", "a\x85b", "\u2028", "x\r\ny", "\ufeff", "\t"]),
 )  # fmt: skip
 starts = [
     "", "# only a comment\n", "seed: 1", "{seed: 1}", "{}", "train:\n", "train: 5 # five\n", "train: {}\n", TYPED,

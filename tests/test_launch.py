@@ -320,8 +320,8 @@ def test_an_install_that_was_cut_short_goes_on(copy):
 
 @linux
 def test_torch_comes_from_pytorchs_index_when_pip_does_not_know_it(copy):
-    code, _ = copy.run("setup", FAILING="install -q torch")
-    assert code == 1
+    code, output = copy.run("setup", FAILING="install -q torch")
+    assert code == 1 and "Check the connection" in output
     assert copy.calls() == [TORCH, TORCH + " --index-url https://download.pytorch.org/whl/cpu"]
 
 

@@ -96,13 +96,16 @@ window.studio = window.studio || {};
     const layout = color(figure.layout);
     layout.height = place.offsetHeight;
     layout.width = place.offsetWidth;
-    layout.xaxis = { ...layout.xaxis, title: { ...layout.xaxis.title, text: along(layout.meta.titles) } };
+    const title = along(layout.meta.titles);
+    layout.xaxis = {
+      ...layout.xaxis, title: { ...layout.xaxis.title, text: title }, unifiedhovertitle: { text: `${title} %{x}` },
+    };
     layout.xaxis.nticks = Math.max(2, Math.floor(layout.width / 80));
     layout.uirevision = `${figure.layout.uirevision}-${axis}`;
     layout.dragmode = matchMedia("(pointer: coarse)").matches ? false : "zoom";
     const places = data.filter((trace) => trace.yaxis !== "y2").flatMap((trace) => trace.x);
     const [first, last] = [Math.min(...places), Math.max(...places)];
-    layout.xaxis.range = first < last ? [first, last] : [first - 1, last + 1];
+    if (first < last) layout.xaxis.autorangeoptions = { clipmin: first, clipmax: last }; // a fixed range would undo a zoom
     const { shapes, annotations } = marks(figure, color);
     layout.shapes = shapes;
     layout.annotations = [...endLabels(data, place, layout), ...(layout.height > 200 ? annotations : [])];

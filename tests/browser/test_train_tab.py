@@ -38,7 +38,8 @@ def test_start_watch_reload_stop_and_resume(window, studio):
     assert page.locator("#train-situation").inner_text().startswith("まだ実行がありません。")
     assert page.title() == "SO8T Studio"
 
-    page.locator("#train-decide").get_by_role("button", name="学習を始める").click()
+    assert page.locator("#train-decide").get_by_role("button", name="学習を始める").is_enabled()
+    page.keyboard.press("Control+Enter")
     first = wait_for_step(page, 3)
     page.wait_for_function("Number(document.querySelector('[data-chart=loss] .so-plot').dataset.points) >= 3")
     points = points_of(page)
@@ -99,6 +100,25 @@ def test_tabs_language_and_keys(window):
     assert page.get_by_role("dialog", name="キーボード操作").is_visible()
     page.keyboard.press("Escape")
     assert not page.get_by_role("dialog", name="キーボード操作").is_visible()
+
+
+def test_a_zoom_stays_while_the_curve_grows(window):
+    page = window()
+    page.locator("#train-decide").get_by_role("button", name="学習を始める").click()
+    page.wait_for_function("Number(document.querySelector('[data-chart=loss] .so-plot').dataset.points) >= 4",
+                           timeout=TRAIN_SECONDS)  # fmt: skip
+    box = page.locator('[data-chart="loss"] .so-plot').bounding_box()
+    page.mouse.move(box["x"] + 150, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 350, box["y"] + 101, steps=8)
+    page.mouse.up()
+    shown = "document.querySelector('[data-chart=loss] .so-plot')._fullLayout.xaxis.range"
+    points, zoomed = points_of(page), page.evaluate(shown)
+    page.wait_for_function(f"Number(document.querySelector('[data-chart=loss] .so-plot').dataset.points) > {points + 2}")
+    assert page.evaluate(shown) == zoomed
+    page.get_by_role("button", name="トークン").click()
+    assert page.get_by_role("button", name="トークン").get_attribute("aria-pressed") == "true"
+    page.wait_for_function(f"{shown}[1] > 500")
 
 
 def test_the_page_is_silent_while_nothing_runs(window):

@@ -25,7 +25,8 @@ def test_each_number_has_its_precision():
     assert numbers.gib(9.04 * 2**30) == "9.0 GiB"
     assert numbers.file_size(9_400_000) == "9.0 MiB"
     assert numbers.file_size(512) == "512 B"
-    assert numbers.small(0.000000123) == "1.2e-07"
+    assert numbers.small(0.000000123) == "1.2e-7"
+    assert numbers.small(0.0) == "0.0e0"
     assert numbers.millions(3_821_000_000) == "3.82 B"
     assert numbers.millions(4_100_000) == "4.1 M"
 
