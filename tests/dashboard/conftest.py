@@ -1,7 +1,5 @@
 """Snapshots folded from made-up events, and pages over an engine that runs nothing."""
 
-from pathlib import Path
-
 import pytest
 
 from dashboard.bridge import Bridge, Page
@@ -64,8 +62,3 @@ def step(number: int, **changes) -> events.StepFinished:
         "learning_rate": 1e-3, "gradient_norm": 1.0, "tokens": 1000, "seconds": 1.0, "rotation_error": 3e-7,
     }  # fmt: skip
     return events.StepFinished(**facts | changes)
-
-
-def assets() -> Path:
-    """Where styles, scripts, fonts and texts lie."""
-    return config.ROOT / "assets"
