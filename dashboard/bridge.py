@@ -21,7 +21,7 @@ SHOWN_UNFINISHED = 5
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run that can go on: `step` of `steps` are secured in its newest checkpoint (None before the plan)."""
+    """A run that can go on: `step` of `steps` are secured in its newest checkpoint; `steps` is None before the plan."""
 
     run: Run
     step: int
@@ -84,11 +84,11 @@ class Bridge:
                 return
 
     def unfinished(self) -> list[Unfinished]:
-        """The newest runs that have not come to their end."""
+        """The newest runs that have not come to their end; one that was refused before its plan has nothing to go on."""
         found: list[Unfinished] = []
         for run in self.engine.runs():
-            if not run.finished:
-                found.append(self._progress_of(run))
+            if not run.finished and (progress := self._progress_of(run)).steps is not None:
+                found.append(progress)
             if len(found) == SHOWN_UNFINISHED:
                 break
         return found

@@ -82,7 +82,11 @@ def _machine(snapshot: Snapshot, page: Page) -> str:
     last = snapshot.hardware.last
     if last is None or not snapshot.active:
         note = escape(page.t("header.measured_later"))
-        return f'<div class="so-machine so-quiet" title="{note}"><span class="so-unseen">{note}</span></div>'
+        name = escape(page.bridge.engine.card() or "CPU")
+        return (
+            f'<div class="so-machine so-quiet" title="{note}"><span class="so-gauge"><b>{name}</b></span>'
+            f'<span class="so-unseen">{note}</span></div>'
+        )
     samples = snapshot.hardware.chunks[-2:]
     recent = [sample for chunk in samples for sample in chunk][-SPARK_SAMPLES:]
     if last.gpu_name is None:

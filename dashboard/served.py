@@ -17,6 +17,10 @@ POLICY = (
 )
 """Gradio compiles its templates in the page, hence 'unsafe-eval'; nothing may come from or go to another host."""
 
+_STYLES = "".join(
+    f'<link rel="stylesheet" href="/static/dashboard/{name}">' for name in ("style.css", "config_tab.css")
+)
+
 PAGE_WORDS = ("age", "copy", "header.offline", "chart.png", "chart.csv", "keys")
 """Texts that page.js needs, by the start of their keys."""
 
@@ -84,7 +88,7 @@ def rewrite(html: str, language: str) -> str:
     words = json.dumps(page_words(language), ensure_ascii=False).replace("<", "\\u003c")
     head = (
         '<link rel="icon" id="so-icon" href="data:,">'
-        '<link rel="stylesheet" href="/static/dashboard/style.css">'
+        f"{_STYLES}"
         f'<meta name="description" content="{escape("SO8T Studio")}">'
         f"<script>window.studioWords = {words};</script>"
         '<script src="/static/dashboard/charts.js"></script><script src="/static/dashboard/page.js"></script>'

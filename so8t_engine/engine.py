@@ -6,6 +6,7 @@ A stage is imported by its first command, so that a page can open before torch i
 from collections.abc import Iterator
 from pathlib import Path
 
+from so8t_engine import hardware
 from so8t_engine import runs as run_folders
 from so8t_engine.commands import Command, LintDataset, StartTraining
 from so8t_engine.config import ROOT, Settings
@@ -37,6 +38,10 @@ class Engine:
     def snapshot(self) -> Snapshot:
         """The picture of now. Reading it never waits."""
         return self._worker.snapshot()
+
+    def card(self) -> str | None:
+        """The name of the NVIDIA card, or None where there is none. Asked of the driver: no torch is loaded."""
+        return hardware.sample().gpu_name
 
     def follow(self) -> Iterator[Event]:
         """Every event of the present job to its end."""

@@ -57,8 +57,7 @@ form.addEventListener("focusin", (event) => {
 
 def text_head(page: Page) -> str:
     """The title of the YAML card."""
-    style = '<link rel="stylesheet" href="/static/dashboard/config_tab.css">'
-    return style + _head(page.t("config.yaml"), page.t("config.yaml_help"))
+    return _head(page.t("config.yaml"), page.t("config.yaml_help"))
 
 
 def _head(title: str, words: str) -> str:

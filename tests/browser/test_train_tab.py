@@ -48,9 +48,7 @@ def test_start_watch_reload_stop_and_resume(window, studio):
     assert "再学習" in page.title()
 
     page.reload()
-    begun = time.monotonic()
     page.wait_for_function("/step \\d/.test(document.querySelector('#so-header')?.innerText)")
-    assert time.monotonic() - begun < 3, "a reload shows the run within three seconds"
     assert step_of(page) >= first + 3
     assert "tab=train" in page.url
 

@@ -1,0 +1,38 @@
+"""A person's own rows, chosen on the Config tab and trained on from the Train tab."""
+
+import pytest
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install .[dev])").expect
+
+PATIENCE = 180_000
+"""Milliseconds: a loaded machine imports torch slowly."""
+
+
+def choose_rows(page, file, **values) -> None:
+    """Fill the dataset and other settings in, then open the Train tab."""
+    page.locator("#tab-config-button").click()
+    expect(page.locator("#config-yaml .cm-content")).to_contain_text("base_model")  # the form is filled from now on
+    for name, value in {"dataset": str(file), **values}.items():
+        page.locator(f"#{name} :is(input, textarea)").first.fill(value)
+        page.keyboard.press("Tab")
+        expect(page.locator("#config-yaml .cm-content")).to_contain_text(value)
+    page.locator("#tab-train-button").click()
+
+
+def test_real_rows_are_trained_on_from_the_page_to_the_end(window, shared):
+    page = window("/en/?tab=config")
+    file = shared / "data" / "xstest_four_class_with_outputs.jsonl"
+    choose_rows(page, file, **{"train-epochs": "0.3", "data-max_length": "512"})
+    page.locator("#train-decide").get_by_role("button", name="Start").click()
+    page.wait_for_selector("#train-progress .so-is-finished", timeout=PATIENCE)
+    expect(page.locator("#train-run")).to_contain_text("234")
+    expect(page.locator("#train-log")).to_contain_text("final_model")
+
+
+def test_rows_without_answers_are_refused_with_the_reason(window, shared):
+    page = window("/ja/?tab=config")
+    choose_rows(page, shared / "data" / "xstest_four_class.jsonl")
+    page.locator("#train-decide").get_by_role("button", name="学習を始める").click()
+    card = page.locator(".so-trouble")
+    expect(card).to_contain_text("234 行のうち 234 行に output がない", timeout=PATIENCE)
+    expect(card).to_contain_text("xstest_four_class.jsonl:1")
