@@ -109,7 +109,9 @@ class _ConfigTab:
         options = {"outputs": everything, **_QUIET}
         typed = {**options, "trigger_mode": "always_last"}
         for path, widget in self.widgets.items():
-            events = [widget.input]
+            # Pasted text and text of an input method come without an input event; what the draft says already
+            # changes nothing, so the change events of our own updates end there.
+            events = [widget.change] if isinstance(widget, gr.Textbox) else [widget.input]
             if isinstance(widget, gr.Dropdown):  # a name of one's own comes without an input event
                 events += [widget.key_up, widget.blur]
             gr.on(events, self._field_handler(path), [widget, self.seen], **typed)

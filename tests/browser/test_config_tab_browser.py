@@ -192,3 +192,11 @@ def test_a_reload_another_window_and_the_other_language_show_the_same(window):
     box(other, "train.epochs").fill("0")
     expect(note(other, "train.epochs").locator(".so-fault")).to_contain_text("Epochs is 0")
     expect(note(page, "train.epochs").locator(".so-fault")).to_contain_text("エポック数は 0", timeout=10_000)
+
+
+def test_pasted_text_and_text_of_an_input_method_reach_the_yaml(window):
+    page = opened(window)
+    box(page, "dataset").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text("データ/四分類.jsonl")  # an input event without any key, as both of them come
+    expect(text_of(page)).to_contain_text("dataset: データ/四分類.jsonl")
