@@ -109,11 +109,11 @@ class _ConfigTab:
         options = {"outputs": everything, **_QUIET}
         typed = {**options, "trigger_mode": "always_last"}
         for path, widget in self.widgets.items():
-            # Pasted text and text of an input method come without an input event; what the draft says already
-            # changes nothing, so the change events of our own updates end there.
-            events = [widget.change] if isinstance(widget, gr.Textbox) else [widget.input]
-            if isinstance(widget, gr.Dropdown):  # a name of one's own comes without an input event
-                events += [widget.key_up, widget.blur]
+            # Pasted text, text of an input method and a name of one's own come without an input event: they count
+            # when the field is left.
+            events = [widget.input, widget.blur] if isinstance(widget, gr.Textbox | gr.Dropdown) else [widget.input]
+            if isinstance(widget, gr.Dropdown):
+                events.append(widget.key_up)
             gr.on(events, self._field_handler(path), [widget, self.seen], **typed)
         self.code.input(self._edited, [self.code, self.seen], **typed)
         self.picker.input(self._picked, [self.picker, self.seen], **options)

@@ -199,4 +199,5 @@ def test_pasted_text_and_text_of_an_input_method_reach_the_yaml(window):
     box(page, "dataset").click()
     page.keyboard.press("Control+a")
     page.keyboard.insert_text("データ/四分類.jsonl")  # an input event without any key, as both of them come
+    page.keyboard.press("Tab")
     expect(text_of(page)).to_contain_text("dataset: データ/四分類.jsonl")
