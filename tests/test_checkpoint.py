@@ -107,14 +107,14 @@ class Failing:
 def test_full_disk_at_any_point_leaves_the_older_checkpoint_in_force(tmp_path, monkeypatch, at):
     save(tmp_path, 1)
     with monkeypatch.context() as patched:
-        failing = Failing(patched, at)
+        Failing(patched, at)
         try:
             save(tmp_path, 2)
             failed = False
         except CheckpointError as error:
             failed = True
             assert error.code == "checkpoint.unwritten" and "No space" in str(error)
-    found, faults = checkpoint.newest_good(tmp_path)
+    found, _ = checkpoint.newest_good(tmp_path)
     assert found.step in ((1, 2) if failed else (2,))
     checkpoint.verify(found.folder)
     assert save(tmp_path, 3).step == 3

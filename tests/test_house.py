@@ -27,7 +27,7 @@ PAGES = sorted((ROOT / "dashboard").rglob("*.py"))
 
 def noun(module: str) -> str:
     """so8t_engine.model.load -> model; so8t_engine -> ""."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def name_of(file):

@@ -84,6 +84,8 @@ def test_typing_is_never_disturbed(window):
     text_of(page).click()
     page.keyboard.press("Control+End")
     page.keyboard.type("# 夜の分, one letter after another, quickly\n", delay=12)
+    page.wait_for_timeout(2500)  # nobody's hand is in two places at once
+    expect(text_of(page)).to_contain_text("# 夜の分, one letter after another, quickly")
     box(page, "dataset").fill("")
     box(page, "dataset").press_sequentially("data/私の行 2026.jsonl", delay=25)
     page.wait_for_timeout(2500)
