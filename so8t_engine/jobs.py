@@ -68,14 +68,18 @@ class Worker:
                 self._cancel.set()
 
     def follow(self) -> Iterator[e.Event]:
-        """Every event from now to the end of the present job."""
+        """The log of the newest job so far, then every event to its end.
+
+        A job that ended before the first look is told all the same.
+        """
         inbox: queue.SimpleQueue[e.Event] = queue.SimpleQueue()
         with self._publishing:
-            if not self._snapshot.active:
-                return
-            for event in self._snapshot.log:
-                inbox.put(event)
-            self._followers.append(inbox)
+            told, active = self._snapshot.log, self._snapshot.active
+            if active:
+                self._followers.append(inbox)
+        yield from told
+        if not active:
+            return
         try:
             while True:
                 event = inbox.get()

@@ -96,6 +96,15 @@ def test_unexpected_fault_becomes_an_event_with_details_and_the_engine_lives_on(
     assert "boom <b>" in failure.facts["reason"] and "Traceback" in failure.details and not failure.bad_input
 
 
+def test_job_that_ended_before_anybody_looked_is_told_all_the_same(tmp_path, tiny_settings):
+    settings = tiny_settings.model_copy(update={"dataset": str(tmp_path / "nowhere.jsonl")})
+    engine = Engine(tmp_path)
+    assert list(engine.follow()) == []
+    engine.submit(StartTraining(settings=settings))
+    engine.wait(30)
+    assert isinstance(list(engine.follow())[-1], e.JobFailed)
+
+
 def test_rows_without_output_are_refused_for_training_with_the_reason(tmp_path, tiny_settings):
     rows = [row(1, "ALLOW"), row(2, "DENY", output=""), row(3, "DENY", output="")]
     file = write_rows(tmp_path / "silent.jsonl", rows)
