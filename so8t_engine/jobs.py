@@ -49,8 +49,10 @@ class Worker:
     def start(self, command: str, stage: Stage) -> str:
         """Begin a job and give back its id. Raises Busy while another one runs."""
         with self._starting:
-            if self._snapshot.active or (self._thread and self._thread.is_alive()):
+            if self._snapshot.active:
                 raise Busy("engine.busy", command=self._snapshot.command)
+            if self._thread:
+                self._thread.join()  # it has told its end and is about to leave
             job = secrets.token_hex(4)
             self._cancel = Cancel()
             self._run, self._unwritten = None, []
@@ -77,18 +79,16 @@ class Worker:
             told, active = self._snapshot.log, self._snapshot.active
             if active:
                 self._followers.append(inbox)
-        yield from told
-        if not active:
-            return
         try:
-            while True:
+            yield from told
+            while active:
                 event = inbox.get()
                 yield event
-                if isinstance(event, e.JobFinished | e.JobStopped | e.JobFailed):
-                    return
+                active = not isinstance(event, e.JobFinished | e.JobStopped | e.JobFailed)
         finally:
             with self._publishing:
-                self._followers.remove(inbox)
+                if inbox in self._followers:
+                    self._followers.remove(inbox)
 
     def wait(self, seconds: float | None = None) -> None:
         """Return when the present job has ended, or after `seconds`."""
