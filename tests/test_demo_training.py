@@ -6,7 +6,7 @@ from so8t_engine.data.sources import read
 
 
 def test_shortened_demo_learns_the_classes(tmp_path):
-    """The full demo's bar is macro-F1 0.85 (bench/demo_training.py); a sixth of it must reach 0.55 from below 0.40."""
+    """The full demo's bar is macro-F1 0.85 (bench/demo_training.py); a quarter of it must reach 0.55 from below 0.40."""
     settings = config.load(DEMO, ["train.epochs=0.5", f"runs={tmp_path}", "train.validate_every=1000"])
     engine = Engine(tmp_path)
     engine.submit(StartTraining(settings=settings, output=str(tmp_path / "run")))
