@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ def save(folder: Path, step: int, fill: Callable[[Path], None], fingerprints: di
     """Write a new checkpoint of `step` into the folder of checkpoints, then delete what `keep` leaves no room for."""
     name = f"step-{step:08d}-{secrets.token_hex(2)}"  # never a name that was used before: folders are not reused
     saved = write(folder / name, step, fill, fingerprints)
-    _rotate(folder, keep, saved)
+    with suppress(OSError, EngineError):  # what another program holds now is deleted after the next save
+        _rotate(folder, keep, saved)
     return saved
 
 
@@ -137,7 +139,7 @@ def write_only(folder: Path, step: int, fill: Callable[[Path], None], fingerprin
 
 def _delete(folder: Path) -> None:
     """Delete a checkpoint, its manifest first: half deleted, it must not be trusted."""
-    (folder / MANIFEST).unlink()
+    retried((folder / MANIFEST).unlink, folder)
     delete_folder(folder)
 
 

@@ -1,15 +1,13 @@
 """Look a dataset over before training: counts, faults and what training would do with it."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from so8t_engine.answer import format as answer_format
-from so8t_engine.answer.format import CLASSES
 from so8t_engine.data.samples import Sample
 from so8t_engine.data.sources import Dataset, rows
-from so8t_engine.data.split import Split, split
+from so8t_engine.data.split import counts, cut
 from so8t_engine.errors import BadInput
-from so8t_engine.events import DatasetRead, Event, RowFaulted
+from so8t_engine.events import Event, RowFaulted
 from so8t_engine.settings import Settings
 
 FAULTS_SHOWN = 100
@@ -50,28 +48,3 @@ def answer_fault(sample: Sample, where: str) -> BadInput | None:
     if label != sample.label:
         return BadInput("data.bad_answer", where=where, reason=f"the answer says {label}, the label {sample.label}")
     return None
-
-
-def cut(samples, settings: Settings) -> Split:
-    """The split that `settings` ask for."""
-    shares = settings.data
-    return split(
-        samples, seed=settings.seed, validation_share=shares.validation_share, test_share=shares.test_share
-    )  # fmt: skip
-
-
-def counts(dataset: Dataset, parts: Split) -> DatasetRead:
-    """The event that tells what was read."""
-    samples = dataset.samples
-    labels = Counter(s.label for s in samples)
-    return DatasetRead(
-        file=str(dataset.file),
-        rows=len(samples),
-        classes={label: labels[label] for label in CLASSES},
-        languages=dict(Counter(s.language for s in samples)),
-        without_output=sum(not s.output for s in samples),
-        duplicates=len(samples) - len({s.content_hash for s in samples}),
-        skipped=len(dataset.skipped),
-        first_skipped=str(dataset.skipped[0]) if dataset.skipped else "",
-        splits={"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)},
-    )

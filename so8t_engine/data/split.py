@@ -1,11 +1,15 @@
 """Cut a dataset into training, validation and test rows, the same way every time."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from so8t_engine.answer.format import CLASSES
 from so8t_engine.data.samples import Sample
+from so8t_engine.data.sources import Dataset
+from so8t_engine.events import DatasetRead
+from so8t_engine.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,31 @@ def split(samples: Sequence[Sample], *, seed: int, validation_share: float, test
     for item in samples:
         sets[place[item.content_hash]].append(item)
     return Split(*(tuple(rows) for rows in sets))
+
+
+def cut(samples: Sequence[Sample], settings: Settings) -> Split:
+    """The split that `settings` ask for."""
+    shares = settings.data
+    return split(
+        samples, seed=settings.seed, validation_share=shares.validation_share, test_share=shares.test_share
+    )  # fmt: skip
+
+
+def counts(dataset: Dataset, parts: Split) -> DatasetRead:
+    """The event that tells what was read."""
+    samples = dataset.samples
+    labels = Counter(s.label for s in samples)
+    return DatasetRead(
+        file=str(dataset.file),
+        rows=len(samples),
+        classes={label: labels[label] for label in CLASSES},
+        languages=dict(Counter(s.language for s in samples)),
+        without_output=sum(not s.output for s in samples),
+        duplicates=len(samples) - len({s.content_hash for s in samples}),
+        skipped=len(dataset.skipped),
+        first_skipped=str(dataset.skipped[0]) if dataset.skipped else "",
+        splits={"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)},
+    )
 
 
 def _count(total: int, share: float) -> int:

@@ -16,8 +16,7 @@ from so8t_engine import checkpoint
 from so8t_engine import events as e
 from so8t_engine.data import sources
 from so8t_engine.data.batches import Batch, Schedule, collate
-from so8t_engine.data.lint import counts, cut
-from so8t_engine.data.split import Split
+from so8t_engine.data.split import Split, counts, cut
 from so8t_engine.data.template import Example, Template
 from so8t_engine.disk import write_whole
 from so8t_engine.errors import BadInput, EngineError
@@ -53,13 +52,13 @@ def train(settings: Settings, run: Run, cancel) -> Iterator[e.Event]:
         EngineError: "train.diverged" or "train.out_of_memory"; the last checkpoint stays good.
     """
     parts = yield from _read_rows(settings, run)
-    session = yield from _Session.open(settings, run, parts)
     try:
+        session = yield from _Session.open(settings, run, parts)
         yield from session.steps(cancel)
         if not cancel.is_set():
             yield session.save_final()
     except torch.OutOfMemoryError as error:
-        raise EngineError("train.out_of_memory", where=str(session.device), reason=str(error).split("\n")[0]) from error
+        raise EngineError("train.out_of_memory", where=str(pick_device()), reason=str(error).split("\n")[0]) from error
 
 
 def _read_rows(settings: Settings, run: Run) -> Iterator[e.Event]:
@@ -172,6 +171,7 @@ class _Session:
         last_saved, saved_at = self.progress.step, time.monotonic()
         total = self.schedule.steps
         self.model.train()
+        yield from self._validate(cancel)  # left out when the last try was stopped in it
         while self.progress.step < total:
             states = random_states()
             done = self._step(cancel)
@@ -180,8 +180,7 @@ class _Session:
                     yield self._save("stop", states)
                 return
             yield done
-            if self.progress.step % self.settings.train.validate_every == 0 or self.progress.step == total:
-                yield from self._validate()
+            yield from self._validate(cancel)
             due = time.monotonic() - saved_at >= self.settings.checkpoint.interval_seconds
             if self.progress.step == total:
                 yield self._save("end", random_states())
@@ -226,27 +225,35 @@ class _Session:
         )  # fmt: skip
 
     @torch.no_grad()
-    def _validate(self) -> Iterator[e.Event]:
-        if not self.validation_rows:
+    def _validate(self, cancel) -> Iterator[e.Event]:
+        """Score the validation rows if they are due and not yet scored; a stop in between leaves them due."""
+        step, every = self.progress.step, self.settings.train.validate_every
+        due = step > self.progress.validated and (step % every == 0 or step == self.schedule.steps)
+        if not due or not self.validation_rows:
             return
         begun = time.monotonic()
-        self.model.eval()
-        size = max(1, self.settings.train.batch_size)
         sums = Sums()
+        size = self.settings.train.batch_size
+        self.model.eval()
         for start in range(0, len(self.validation_rows), size):
+            if cancel.is_set():
+                self.model.train()
+                return
             rows = range(start, min(start + size, len(self.validation_rows)))
-            batch = self._batch(self.validation_rows, rows)
-            sums.add(answer_loss(self.model, batch.to(self.device), 1.0)[1])
+            sums.add(answer_loss(self.model, self._batch(self.validation_rows, rows).to(self.device), 1.0)[1])
         self.model.train()
+        self.progress.validated = step
         best = self.progress.best is None or sums.mean < self.progress.best
         yield e.ValidationFinished(
-            step=self.progress.step, loss=sums.mean, label_nll=sums.label_mean, rows=len(self.validation_rows),
+            step=step, loss=sums.mean, label_nll=sums.label_mean, rows=len(self.validation_rows),
             seconds=time.monotonic() - begun, best=best,
         )  # fmt: skip
         if best:
-            self.progress.best = sums.mean
-            folder = self.run.best_model
-            checkpoint.save(folder, self.progress.step, self._fill_adapter, self._fingerprints(), keep=2)
+            try:
+                checkpoint.save(self.run.best_model, step, self._fill_adapter, self._fingerprints(), keep=2)
+                self.progress.best = sums.mean
+            except EngineError as error:  # a full disk costs a warning, not the run
+                yield e.CheckpointFailed(step=step, code=error.code, where=error.where, facts=error.facts)
 
     def save_final(self) -> e.ModelSaved:
         """Write the adapter of the last step; its manifest marks the run as finished."""

@@ -23,10 +23,15 @@ ADAPTER = "adapter"
 
 @dataclass
 class Progress:
-    """step: optimizer steps done; best: lowest validation loss so far, None before the first."""
+    """How far a run is.
+
+    step: optimizer steps done; best: lowest validation loss so far, None before the first; validated: the step at
+    which the validation rows were scored last.
+    """
 
     step: int = 0
     best: float | None = None
+    validated: int = 0
 
 
 def random_states() -> dict[str, Any]:
@@ -57,6 +62,7 @@ def save_state(folder: Path, model: PeftModel, optimizer, scaler, progress: Prog
     trainer = {
         "step": progress.step,
         "best": progress.best,
+        "validated": progress.validated,
         "optimizer": rest,
         "scaler": scaler.state_dict() if scaler is not None else None,
         "python_random": states["python"],
@@ -75,7 +81,7 @@ def load_state(folder: Path, model: PeftModel, optimizer, scaler) -> Progress:
     if scaler is not None and trainer["scaler"] is not None:
         scaler.load_state_dict(trainer["scaler"])
     restore_random({**part["random"], "python": trainer["python_random"]})
-    return Progress(trainer["step"], trainer["best"])
+    return Progress(trainer["step"], trainer["best"], trainer["validated"])
 
 
 def save_adapter(folder: Path, model: PeftModel) -> None:

@@ -44,17 +44,12 @@ def test_ids_equal_the_tokenizers_own_chat_template_on_plain_text(template, text
 
 @given(st.lists(st.sampled_from([*CONTROL, "<final>", "</think-policy>", " ", "\n", "契約", "a"]), min_size=1, max_size=8))
 def test_typed_control_tokens_yield_none(template, parts):
-    controls = set(template.tokenizer.added_tokens_decoder)
-    plain = template.prompt_ids("x")
-    for typed in (template.prompt_ids("".join(parts)), template.prompt_ids("x", system="x" + "".join(parts))):
-        extra = sum(i in controls for i in typed) - sum(i in controls for i in plain)
-        assert extra in (0, 2 if typed[0] != plain[0] else 0) or extra == _system_turn(template)
+    def controls(ids):
+        return [i for i in ids if i in template.tokenizer.added_tokens_decoder]
 
-
-def _system_turn(template):
-    controls = set(template.tokenizer.added_tokens_decoder)
-    count = lambda ids: sum(i in controls for i in ids)  # noqa: E731
-    return count(template.prompt_ids("x", system="y")) - count(template.prompt_ids("x"))
+    typed = "".join(parts)
+    assert controls(template.prompt_ids(typed)) == controls(template.prompt_ids("x"))
+    assert controls(template.prompt_ids("x", system="x" + typed)) == controls(template.prompt_ids("x", system="y"))
 
 
 def test_typed_control_tokens_in_the_answer_yield_none(template):

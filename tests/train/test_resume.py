@@ -55,19 +55,32 @@ def whole(tiny_settings):
     return run, list(train(tiny_settings, run, CancelAfter()))
 
 
-# 32 training rows, 2 x 4 a step: 4 steps an epoch, 8 in all, 4 looks at the token a step.
-@pytest.mark.parametrize("looks", [1, 5, 14, 16, 31])
-def test_stopped_and_resumed_run_is_bit_identical(tiny_settings, whole, looks):
+def validations(events):
+    return {x.step: (x.loss, x.best) for x in events if isinstance(x, e.ValidationFinished)}
+
+
+# 32 training rows, 2 x 4 a step: 4 looks at the token a step, 8 steps; 2 looks in the validation after steps 3, 6, 8.
+@pytest.mark.parametrize(("looks", "done"), [(1, 0), (5, 1), (13, 3), (14, 3), (16, 3), (31, 6), (37, 8)])
+def test_stopped_and_resumed_run_is_bit_identical(tiny_settings, whole, looks, done):
     run = new_run(tiny_settings, "stopped")
     first = list(train(tiny_settings, run, CancelAfter(looks)))
-    done = looks // 4
     assert max(losses(first), default=0) == done
     assert not run.finished
     second = list(train(tiny_settings, run, CancelAfter()))
     assert [x.step for x in second if isinstance(x, e.Resumed)] == ([done] if done else [])
     assert losses(first) | losses(second) == losses(whole[1])
     assert not set(losses(first)) & set(losses(second))
+    assert validations(first) | validations(second) == validations(whole[1])
     assert_same_weights(run.final_model, whole[0].final_model)
+
+
+def test_best_model_that_cannot_be_written_costs_a_warning_not_the_run(tiny_settings):
+    run = new_run(tiny_settings, "no_room")
+    run.best_model.rmdir()
+    run.best_model.write_text("a file where the folder should be: every write into it fails")
+    events = list(train(tiny_settings, run, CancelAfter()))
+    assert next(x.code for x in events if isinstance(x, e.CheckpointFailed)) == "checkpoint.unwritten"
+    assert run.finished
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adamw_8bit"])
