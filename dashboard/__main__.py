@@ -66,7 +66,7 @@ def _serve(draft, listening: socket.socket, *, open_browser: bool) -> int:
     from dashboard.app import create_app
     from so8t_engine import Engine
 
-    engine = Engine(_runs_folder(draft))
+    engine = Engine(_runs_folder(draft), draft.settings)
     app = create_app(engine, draft)
     address = f"http://{HOST}:{listening.getsockname()[1]}/"
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
@@ -79,6 +79,7 @@ def _serve(draft, listening: socket.socket, *, open_browser: bool) -> int:
         print("Stopping the job; its checkpoint is being written. Ctrl-C again gives up on it.", flush=True)
         engine.cancel()
         engine.wait()
+    engine.rest()
     return 0
 
 

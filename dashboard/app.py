@@ -17,17 +17,19 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from dashboard import charts, texts
 from dashboard.bridge import Bridge, Page, TabParts
+from dashboard.chat_routes import add_chat_routes
 from dashboard.header import header
 from dashboard.late import LatePages
 from dashboard.served import Served
-from dashboard.tabs import config, train
+from dashboard.tabs import chat, config, system, train
 from dashboard.theme import StudioTheme
+from dashboard.think_route import add_think_route
 from so8t_engine import Engine, Snapshot
 
 if TYPE_CHECKING:
     from dashboard.draft import Draft
 
-TABS = {"config": config.build, "train": train.build}
+TABS = {"config": config.build, "train": train.build, "chat": chat.build, "system": system.build}
 """In the order of the work."""
 
 FIRST_TAB = "train"
@@ -55,6 +57,8 @@ def create_app(engine: Engine, draft: Draft) -> FastAPI:
     app.add_middleware(Served)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     _add_routes(app, bridge)
+    add_chat_routes(app, bridge)
+    add_think_route(app, engine)
     app.mount("", pages)
     return app
 
@@ -159,7 +163,10 @@ def changes(bridge: Bridge, draw: Draw, outputs: int, seen: tuple | None) -> lis
 
 def _shortcuts(page: Page) -> str:
     """The list that the key ? opens."""
-    keys = (("Ctrl + Enter", "keys.start"), ("?", "keys.help"), ("Esc", "keys.escape"))
+    keys = (
+        ("Ctrl + Enter", "keys.start"), ("Ctrl + Enter", "chat.keys.send"), ("Esc", "chat.keys.stop"),
+        ("1 2 3 4", "chat.keys.vote"), ("/", "chat.keys.search"), ("?", "keys.help"), ("Esc", "keys.escape"),
+    )  # fmt: skip
     rows = "".join(f"<div><dt><kbd>{key}</kbd></dt><dd>{escape(page.t(text))}</dd></div>" for key, text in keys)
     title, close = escape(page.t("keys.title")), escape(page.t("keys.close"))
     return (

@@ -41,7 +41,8 @@ class Bridge:
     def state(self, snapshot: Snapshot) -> tuple:
         """Equal states mean an equal page."""
         draft = self.draft
-        return snapshot.job, snapshot.run, snapshot.version, str(draft.file), draft.dirty, hash(draft.text)
+        shown = snapshot.job, snapshot.run, snapshot.version, str(draft.file), draft.dirty, hash(draft.text)
+        return *shown, self.engine.audit.revision()
 
     def settings(self) -> Settings:
         """The draft's settings. Raises SettingsError with every fault; parsed once for each text."""

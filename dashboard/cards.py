@@ -55,10 +55,11 @@ def code(text: str) -> str:
     return f'<code class="so-code">{escape(text)}</code>'
 
 
-def copyable(path: str, page: Page) -> str:
-    """A path, short when it lies in the project, with a button that copies the whole of it."""
+def copyable(path: str, page: Page, short: str = "") -> str:
+    """A path, short when it lies in the project, with a button that copies the whole of it; or a hash shown as `short`."""
     label, folder = escape(page.t("copy.label")), Path(path)
-    short = folder.relative_to(config.ROOT).as_posix() if folder.is_relative_to(config.ROOT) else path
+    if not short:
+        short = folder.relative_to(config.ROOT).as_posix() if folder.is_relative_to(config.ROOT) else path
     return (
         f'<span class="so-copy">{code(short)}<button type="button" class="so-icon" data-copy="{escape(path)}" '
         f'data-done="{escape(page.t("copy.done"))}" title="{label}" aria-label="{label}">{COPY_ICON}</button></span>'

@@ -18,11 +18,17 @@ POLICY = (
 """Gradio compiles its templates in the page, hence 'unsafe-eval'; nothing may come from or go to another host."""
 
 _STYLES = "".join(
-    f'<link rel="stylesheet" href="/static/dashboard/{name}">' for name in ("style.css", "config_tab.css")
+    f'<link rel="stylesheet" href="/static/dashboard/{name}">'
+    for name in ("style.css", "config_tab.css", "chat_tab.css", "system_tab.css")
 )
 
-PAGE_WORDS = ("age", "copy", "header.offline", "chart.png", "chart.csv", "keys")
-"""Texts that page.js needs, by the start of their keys."""
+_SCRIPTS = "".join(
+    f'<script src="/static/dashboard/{name}"></script>'
+    for name in ("charts.js", "page.js", "chat_answers.js", "chat_lists.js", "chat_panel.js", "chat.js")
+)
+
+PAGE_WORDS = ("age", "copy", "header.offline", "chart.png", "chart.csv", "keys", "chat.")
+"""Texts that the scripts need, by the start of their keys."""
 
 _STRAY = [
     re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>'),
@@ -91,7 +97,7 @@ def rewrite(html: str, language: str) -> str:
         f"{_STYLES}"
         f'<meta name="description" content="{escape("SO8T Studio")}">'
         f"<script>window.studioWords = {words};</script>"
-        '<script src="/static/dashboard/charts.js"></script><script src="/static/dashboard/page.js"></script>'
+        f"{_SCRIPTS}"
     )
     return html.replace("</head>", head + "</head>", 1)
 

@@ -38,6 +38,9 @@ def error_sentence(code: str, part: str, language: str, facts: dict[str, str]) -
     """The engine's sentence ("what" or "hint") for an error. An unknown code is shown as it is, never hidden."""
     if code not in errors.catalogue():
         return code if part == "what" else ""
+    command = f"command.{facts.get('command')}"
+    if command in catalogue():
+        facts = {**facts, "command": text(command, language)}
     try:
         return errors.sentence(code, part, language, facts)
     except (KeyError, IndexError, ValueError):  # a fact is missing: the raw sentence still helps

@@ -17,6 +17,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 from so8t_engine import commands, config, errors, events
+from so8t_engine.audit import Condition as AuditCondition
+from so8t_engine.audit import Entry as AuditEntry
+from so8t_engine.audit import Verdict as AuditVerdict
 from so8t_engine.commands import LintDataset, StartTraining
 from so8t_engine.config import Settings
 from so8t_engine.engine import Engine
@@ -25,6 +28,6 @@ from so8t_engine.runs import Run
 from so8t_engine.snapshot import Snapshot
 
 __all__ = [
-    "BadInput", "Busy", "Engine", "EngineError", "LintDataset", "Run", "Settings", "SettingsError", "Snapshot",
-    "StartTraining", "commands", "config", "errors", "events",
+    "AuditCondition", "AuditEntry", "AuditVerdict", "BadInput", "Busy", "Engine", "EngineError", "LintDataset", "Run",
+    "Settings", "SettingsError", "Snapshot", "StartTraining", "commands", "config", "errors", "events",
 ]  # fmt: skip

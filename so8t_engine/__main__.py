@@ -4,16 +4,20 @@ Exit codes: 0 all was done, 1 the job failed or was stopped, 2 the input was bad
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from so8t_engine import commands, config
+from so8t_engine import audit, commands, config
 from so8t_engine import events as e
+from so8t_engine.answer.hidden import NO_ANSWER
+from so8t_engine.chat.think import checked
 from so8t_engine.engine import Engine
-from so8t_engine.errors import LANGUAGES, EngineError, SettingsError
+from so8t_engine.errors import LANGUAGES, EngineError, SettingsError, sentence
 from so8t_engine.progress import Printer
 
 
@@ -23,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         stream.reconfigure(encoding="utf-8", errors="replace")  # a Japanese Windows console starts in code page 932
     options = _parser().parse_args(arguments)
     try:
-        return _run(options)
+        return {"audit": _verify_audit, "think": _think}.get(options.command, _run)(options)
     except SettingsError as error:
         for fault in error.faults:
             _complain(fault, options.language)
@@ -41,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
         case "train":
             output = str(Path(options.output).resolve()) if options.output else ""
             command = commands.StartTraining(settings=settings, output=output, resume=options.resume)
-    _stop_on_signal(engine)
+    _stop_on_signal(engine.cancel)
     engine.submit(command)
     printer = Printer(engine, options.language)
     code = 0
@@ -57,17 +61,46 @@ def _run(options: argparse.Namespace) -> int:
     return code
 
 
-def _stop_on_signal(engine: Engine) -> None:
-    """Ctrl-C, Ctrl-Break and a polite kill stop the job after its step and leave a checkpoint; twice ends at once."""
+def _verify_audit(options: argparse.Namespace) -> int:
+    verdict = audit.verify(Path(options.file), options.expect)
+    for fault in verdict.faults:
+        _complain(fault, options.language)
+    for code, facts in verdict.told():
+        print(*(sentence(code, part, options.language, facts) for part in ("what", "hint")), sep="\n")
+    return 0 if verdict.whole else 1
 
-    def stop(number: int, _frame: object) -> None:
+
+def _think(options: argparse.Namespace) -> int:
+    settings = config.load(options.config)
+    asked = {"prompt": options.prompt} | ({} if options.system is None else {"system": options.system})
+    request = checked(asked, settings.think.max_characters)
+    engine = Engine(settings.resolve(settings.runs), lambda: settings)
+    reply = engine.think.ask(request, options.model)
+    _stop_on_signal(reply.stop)
+    while not reply.wait(0.2):  # Windows tells of Ctrl-C between two waits only
+        pass
+    try:
+        result = engine.think.result(reply)
+    except EngineError as error:
+        _complain(error, options.language)
+        return 1
+    empty = result["final"].strip() == NO_ANSWER
+    text = json.dumps(result, ensure_ascii=False) if options.json else result["final"]
+    print(text, file=sys.stderr if empty and not options.json else sys.stdout)
+    return 1 if empty else 0
+
+
+def _stop_on_signal(stop: Callable[[], None]) -> None:
+    """Ctrl-C, Ctrl-Break and a polite kill call `stop` (a training leaves a checkpoint); twice ends at once."""
+
+    def stopped(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
-        # From a thread: the handler may interrupt a moment in which this thread holds the engine's lock.
-        threading.Thread(target=engine.cancel, daemon=True).start()
+        # From a thread: the handler may interrupt a moment in which this thread holds a lock that `stop` needs.
+        threading.Thread(target=stop, daemon=True).start()
 
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), stop)
+            signal.signal(getattr(signal, name), stopped)
 
 
 def _overrides(options: argparse.Namespace) -> list[str]:
@@ -97,8 +130,19 @@ def _parser() -> argparse.ArgumentParser:
         job.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
         job.add_argument("--dataset", metavar="FILE", help="JSONL file with the rows")
         job.add_argument("--set", action="append", default=[], metavar="key=value", help="change one setting")
+    log = jobs.add_parser("audit", help="the audit log").add_subparsers(dest="action", required=True, metavar="ACTION")
+    verify = log.add_parser("verify", help="find out whether anything in the log was changed, deleted or moved")
+    verify.add_argument("file", metavar="FILE", help="log.jsonl, with head.json and key beside it")
+    verify.add_argument("--expect", default="", metavar="MAC", help="a MAC noted earlier, which must still occur")
+    think = jobs.add_parser("think", help="ask a model one question, as /think answers it")
+    think.add_argument("--prompt", required=True, metavar="TEXT", help="what is asked")
+    think.add_argument("--model", metavar="original|RUN", help="who answers (default: think.model of the settings)")
+    think.add_argument("--system", metavar="TEXT", help="system text (default: the one the model was trained with)")
+    think.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
+    think.add_argument("--json", action="store_true", help="print final, label, confidence, reason and audit_id")
+    for command in (train, lint, verify, think):
         language = "ja" if os.environ.get("LANG", "").startswith("ja") else "en"
-        job.add_argument("--language", choices=LANGUAGES, default=language, help="language of the messages")
+        command.add_argument("--language", choices=LANGUAGES, default=language, help="language of the messages")
     return parser
 
 

@@ -20,6 +20,7 @@ _CODES = {
     "tuple_type": "config.not_list",
     "model_type": "config.not_group", "model_attributes_type": "config.not_group",
     "rotate_not_target": "config.rotate_not_target", "shares": "config.shares",
+    "address": "config.address",
 }  # fmt: skip
 
 _LIMITS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}

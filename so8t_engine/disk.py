@@ -4,7 +4,11 @@ The only module that knows POSIX from Windows.
 """
 
 import os
+import random
+import re
+import secrets
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,28 +69,54 @@ def write_whole(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file that its owner alone may read: all of it or nothing. Raises FileExistsError, never overwrites.
+
+    Two callers must not write the same file at once: hold a FolderLock.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            _keep_from_others(temporary)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            raise FileExistsError(17, "already there", str(path))
+        retried(lambda: os.rename(temporary, path), path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
 def delete_folder(path: Path) -> None:
     """Delete a folder and all in it."""
     retried(lambda: shutil.rmtree(path), path)
 
 
 class FolderLock:
-    """Only one process at a time may write into a folder. The system frees the lock when the process dies.
+    """Only one holder at a time, of all processes and threads. The system frees the lock when the process dies.
 
-    Raises Busy on entering when another process holds it.
+    Raises Busy on entering when another one still holds it after `patience` seconds.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / ".lock"
+    def __init__(self, folder: Path, name: str = ".lock", patience: float = 0.0) -> None:
+        self.path = folder / name
+        self.patience = patience
 
     def __enter__(self) -> "FolderLock":
+        deadline = time.monotonic() + self.patience
         self._file = self.path.open("a+b")
-        try:
-            _lock(self._file.fileno())
-        except OSError:
-            self._file.close()
-            raise Busy("run.locked", where=str(self.path.parent)) from None
-        return self
+        while True:
+            try:
+                _lock(self._file.fileno())
+                return self
+            except OSError:
+                if time.monotonic() >= deadline:
+                    self._file.close()
+                    raise Busy("run.locked", where=str(self.path.parent)) from None
+            time.sleep(random.uniform(0.001, 0.004))
 
     def __exit__(self, *_: object) -> None:
         self._file.close()  # closing frees the lock
@@ -99,8 +129,22 @@ if os.name == "nt":
         os.lseek(handle, 0, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 
+    def _keep_from_others(path: Path) -> None:
+        """Leave rights to the present user alone, who is named by SID: a name may be ambiguous or in any script."""
+        tools = Path(os.environ["SYSTEMROOT"]) / "System32"
+        quiet = {"check": True, "capture_output": True, "creationflags": subprocess.CREATE_NO_WINDOW}
+        try:
+            user = subprocess.run([tools / "whoami.exe", "/user", "/fo", "csv", "/nh"], **quiet).stdout
+            sid = re.search(rb"S-1-[0-9-]+", user)[0].decode("ascii")
+            subprocess.run([tools / "icacls.exe", path, "/inheritance:r", "/grant:r", f"*{sid}:F"], **quiet)
+        except (subprocess.SubprocessError, TypeError) as error:
+            raise PermissionError(13, f"its rights can't be restricted ({error})", str(path)) from error
+
 else:
     import fcntl
 
     def _lock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _keep_from_others(path: Path) -> None:
+        """Nothing is left to do: the file was made with mode 0600."""

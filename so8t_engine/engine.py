@@ -3,11 +3,15 @@
 A stage is imported by its first command, so that a page can open before torch is loaded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from so8t_engine import hardware
 from so8t_engine import runs as run_folders
+from so8t_engine.audit import Audit
+from so8t_engine.chat.desk import Desk
+from so8t_engine.chat.speaker import Speaker
+from so8t_engine.chat.think import Think
 from so8t_engine.commands import Command, LintDataset, StartTraining
 from so8t_engine.config import ROOT, Settings
 from so8t_engine.events import Event, RunAlreadyFinished, RunOpened
@@ -21,19 +25,37 @@ class Engine:
 
     Args:
         runs_folder: where `runs()` looks and whose newest run is shown at the start.
+        settings: gives the settings of now for the chat and /think; may raise SettingsError.
+
+    Attributes:
+        audit: the log of every answer under that folder.
+        chat: two models side by side. think: the endpoint's logic.
     """
 
-    def __init__(self, runs_folder: Path = ROOT / "runs") -> None:
+    def __init__(self, runs_folder: Path = ROOT / "runs", settings: Callable[[], Settings] = Settings) -> None:
         self.runs_folder = runs_folder
+        self.audit = Audit(run_folders.audit_folder(runs_folder))
         self._worker = Worker(Snapshot())
+        self._speaker = Speaker(self._worker)
+        self.chat = Desk(runs_folder, settings, self._speaker, self.audit)
+        self.think = Think(settings, self._speaker, self.audit, runs_folder)
 
     def submit(self, command: Command) -> str:
-        """Begin a job and give back its id. Raises Busy while another one runs."""
+        """Begin a job and give back its id. Raises Busy while another one runs.
+
+        A job that needs the machine's memory ends the answers under way and frees the chat's model.
+        """
+        if not isinstance(command, LintDataset) and not self._worker.command():
+            self.rest()
         return self._worker.start(type(command).__name__, lambda cancel: _stage(command, cancel))
 
     def cancel(self) -> None:
         """Ask the running job to stop within one step; it leaves a checkpoint."""
         self._worker.cancel()
+
+    def rest(self) -> None:
+        """End every answer under way and free the model that gives them."""
+        self._speaker.rest()
 
     def snapshot(self) -> Snapshot:
         """The picture of now. Reading it never waits."""

@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from so8t_engine import events as e
 from so8t_engine import hardware
@@ -34,6 +35,9 @@ class Worker:
         self._cancel = Cancel()
         self._run: Run | None = None
         self._unwritten: list[e.Event] = []
+        self._pause = threading.Condition()
+        self._pauses = 0
+        self._standing = False
 
     def snapshot(self) -> Snapshot:
         """The picture of now. Reading it never waits."""
@@ -95,14 +99,54 @@ class Worker:
         if self._thread:
             self._thread.join(seconds)
 
+    def command(self) -> str:
+        """What runs now, by the name of its command; "" when nothing does."""
+        snapshot = self._snapshot
+        return snapshot.command if snapshot.active else ""
+
+    def settled(self) -> bool:
+        """Whether the job has taken all the memory it will: a training that has done a step."""
+        snapshot = self._snapshot
+        last = snapshot.steps.last
+        return snapshot.command != "StartTraining" or (last is not None and last.time >= snapshot.started)
+
+    @contextmanager
+    def paused(self, seconds: float) -> Iterator[None]:
+        """The job stands still between two of its events while this is open; one that starts meanwhile waits.
+
+        Raises Busy when it has not come to a stop after `seconds`.
+        """
+        with self._pause:
+            self._pauses += 1
+            stands = self._pause.wait_for(lambda: self._standing or not self._snapshot.active, seconds)
+        try:
+            if not stands:
+                raise Busy("engine.no_pause", command=self._snapshot.command)
+            yield
+        finally:
+            with self._pause:
+                self._pauses -= 1
+                self._pause.notify_all()
+
+    def _stand(self) -> None:
+        """Between two events of the stage: wait while somebody needs the job to stand still."""
+        with self._pause:
+            if self._pauses:
+                self._standing = True
+                self._pause.notify_all()
+                self._pause.wait_for(lambda: not self._pauses)
+                self._standing = False
+
     def _work(self, job: str, stage: Stage, cancel: Cancel) -> None:
         begun = time.monotonic()
         ended = threading.Event()
         sampler = threading.Thread(target=self._sample, args=(ended,), name="hardware", daemon=True)
         sampler.start()
         try:
+            self._stand()
             for event in stage(cancel):
                 self._publish(event)
+                self._stand()
         except EngineError as error:
             last = _failed(job, error)
         except Exception as error:  # a fault of ours: the page must still say what happened
@@ -116,6 +160,8 @@ class Worker:
         ended.set()
         sampler.join()
         self._publish(last)
+        with self._pause:
+            self._pause.notify_all()
 
     def _sample(self, ended: threading.Event) -> None:
         while not ended.is_set():

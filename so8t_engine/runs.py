@@ -131,6 +131,16 @@ def is_run(folder: Path) -> bool:
     return (folder / "run.json").is_file()
 
 
+def chat_folder(root: Path) -> Path:
+    """Where the conversations and the votes of this runs folder lie."""
+    return root / "chat"
+
+
+def audit_folder(root: Path) -> Path:
+    """Where the audit log of this runs folder lies."""
+    return root / "audit"
+
+
 def find(root: Path, name: str) -> Run:
     """The run with this id under `root`, or in this folder. Raises BadInput when there is none."""
     for folder in (root / name, Path(name)):

@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -218,6 +219,78 @@ class CheckpointSettings(Group):
     )  # fmt: skip
 
 
+class ChatSettings(Group):
+    """How answers are drawn, in the chat and for /think."""
+
+    max_tokens: int = setting(
+        512, ge=1, le=4096, unit="tokens",
+        en=("Longest answer", "An answer ends here at the latest, its thinking included."),
+        ja=("回答の最大長", "思考部分も含め、遅くともこの長さで回答を終えます。"),
+    )  # fmt: skip
+    temperature: float = setting(
+        0.0, ge=0.0, le=2.0,
+        en=("Temperature", "0 always takes the likeliest token (greedy); higher values vary more."),
+        ja=("温度", "0 では常に最も確からしいトークンを選びます (greedy)。大きいほど変化が増えます。"),
+    )  # fmt: skip
+    top_p: float = setting(
+        1.0, gt=0.0, le=1.0,
+        en=("Top-p", "Draws only from the likeliest tokens that together have this probability."),
+        ja=("top-p", "確率の合計がこの値になるまでの上位トークンだけから選びます。"),
+    )  # fmt: skip
+    seed: int = setting(
+        42, ge=0, le=2**31 - 1,
+        en=("Seed of the draw", "The same seed draws the same answer; of no effect at temperature 0."),
+        ja=("抽選のシード", "同じシードなら同じ回答になります。温度 0 では影響しません。"),
+    )  # fmt: skip
+
+
+class ThinkSettings(Group):
+    """The endpoint /think, for programs on this machine."""
+
+    model: str = setting(
+        "",
+        en=("Model that answers", "Id of a run, or original for the base model. Empty: the newest finished run."),
+        ja=("回答するモデル", "実行の ID、または元モデルを表す original。空欄なら最新の完了した実行を使います。"),
+    )
+    token_file: str = setting(
+        "",
+        en=("Token file", "Text file whose first line every request must carry as its bearer token. Empty: no token."),
+        ja=("トークンファイル", "1 行目の文字列を Bearer トークンとして要求します。空欄なら要求しません。"),
+    )
+    requests_per_minute: int = setting(
+        120, ge=1, le=100_000, unit="requests",
+        en=("Requests a minute", "More than this are refused with status 429."),
+        ja=("1 分あたりのリクエスト数", "これを超えると 429 で断ります。"),
+    )  # fmt: skip
+    waiting: int = setting(
+        32, ge=0, le=10_000, unit="requests",
+        en=("Waiting requests", "Requests that may wait for their turn; more are refused with status 429."),
+        ja=("待ち行列の長さ", "順番を待てるリクエストの数です。超えると 429 で断ります。"),
+    )  # fmt: skip
+    max_characters: int = setting(
+        8000, ge=1, le=1_000_000, unit="characters",
+        en=("Longest request", "Prompt, history and system text together; a longer one is refused with status 413."),
+        ja=("リクエストの最大長", "プロンプト、履歴、システム文の合計です。超えると 413 で断ります。"),
+    )  # fmt: skip
+
+
+class OllamaSettings(Group):
+    """Where Ollama answers."""
+
+    address: str = setting(
+        "http://127.0.0.1:11434", min_length=1,
+        en=("Ollama's address", "Ollama on this machine answers at http://127.0.0.1:11434."),
+        ja=("Ollama のアドレス", "このマシンの Ollama は http://127.0.0.1:11434 で応答します。"),
+    )  # fmt: skip
+
+    @field_validator("address")
+    @classmethod
+    def _an_address_alone(cls, address: str) -> str:
+        if not re.fullmatch(r"https?://[\w.\-]+(:\d{1,5})?/?|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?/?", address):
+            raise PydanticCustomError("address", "")
+        return address.rstrip("/")
+
+
 class Settings(Group):
     """Everything one run depends on."""
 
@@ -246,14 +319,17 @@ class Settings(Group):
     so8t: SO8TSettings = SO8TSettings()
     train: TrainSettings = TrainSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
+    chat: ChatSettings = ChatSettings()
+    think: ThinkSettings = ThinkSettings()
+    ollama: OllamaSettings = OllamaSettings()
 
     def resolve(self, path: str) -> Path:
         """A path of this config as an absolute one."""
         return (ROOT / path).resolve()
 
     def fingerprint(self) -> str:
-        """SHA-256 of all that shapes the weights: where runs lie and how often they are saved does not."""
-        values = self.model_dump(mode="json", exclude={"runs", "checkpoint"})
+        """SHA-256 of all that shapes the weights: where runs lie, how often they are saved, who chats with them does not."""
+        values = self.model_dump(mode="json", exclude={"runs", "checkpoint", "chat", "think", "ollama"})
         values["base_model"] = str(self.resolve(self.base_model))
         values["dataset"] = str(self.resolve(self.dataset))
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

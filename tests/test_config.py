@@ -26,6 +26,8 @@ def _floats(field: config.FieldInfo) -> st.SearchStrategy[float]:
 
 
 def _valid(field: config.FieldInfo) -> st.SearchStrategy:
+    if field.path == "ollama.address":
+        return st.sampled_from(["http://127.0.0.1:11434", "https://studio.local", "http://[::1]:8080"])
     match field.kind:
         case "int":
             return st.integers(int(field.low), int(field.high))
@@ -116,6 +118,11 @@ def test_all_faults_are_told_at_once_each_with_its_line():
         ("config.not_number", "a.yaml:7"),
         ("config.not_whole", "a.yaml:8"),
     ]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:11434", "http://", "http://a b", "http://host/path", "file:///etc"])
+def test_an_address_is_a_scheme_and_a_host(address):
+    assert codes_of(f"ollama:\n  address: {address!r}\n") == [("config.address", "a.yaml:2")]
 
 
 def test_rules_over_two_fields_are_told_together_with_the_rest():
@@ -254,9 +261,12 @@ def test_said_gives_what_stands_there_right_or_wrong():
         config.said("a: b: c")
 
 
-def test_the_fingerprint_leaves_out_where_and_how_often_work_is_saved():
+def test_the_fingerprint_leaves_out_what_does_not_shape_the_weights():
     plain = Settings().fingerprint()
     same = {"runs": "elsewhere", "checkpoint.keep": 3, "checkpoint.interval_seconds": 9}
+    outside = ("chat.", "think.", "ollama.")
+    same |= {path: _other(field) for path, field in FIELDS.items() if path.startswith(outside)}
+    same["ollama.address"] = "http://127.0.0.1:9"
     for path, value in same.items():
         assert config.from_values({path: value}).fingerprint() == plain
     for path, field in FIELDS.items():

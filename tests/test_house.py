@@ -9,16 +9,16 @@ from made import ROOT, environment
 
 FLOORS = [
     {"errors", "record", "events"},
-    {"disk", "settings", "config", "config_edit", "config_faults", "config_text", "runs", "hardware"},
-    {"answer", "data", "measure", "checkpoint"},
+    {"disk", "settings", "config", "config_edit", "config_faults", "config_text", "runs", "hardware", "ollama"},
+    {"answer", "data", "measure", "checkpoint", "audit", "audit_chain", "audit_entries", "audit_verdict"},
     {"model"},
-    {"train"},
+    {"train", "chat"},
     {"commands", "snapshot", "jobs", "engine"},
     {"progress", "__main__", ""},
 ]
 """From the ground up; "" is the surface, so8t_engine itself."""
 
-STAGES = {"train"}
+STAGES = {"train", "chat"}
 """They don't import each other: they meet in the run folder."""
 
 MODULES = sorted((ROOT / "so8t_engine").rglob("*.py"))

@@ -76,6 +76,10 @@ window.studio = window.studio || {};
     if (!settled && wanted && tabButton(wanted) && wanted !== name) return;
     settled = true;
     document.documentElement.classList.add("so-ready");
+    if (studio.tab !== name) {
+      studio.tab = name;
+      document.dispatchEvent(new Event("so-tab"));
+    }
     linkLanguages(name);
     if (name === wanted) return;
     const address = new URL(location.href);
@@ -119,7 +123,7 @@ window.studio = window.studio || {};
     const link = document.getElementById("so-icon");
     if (link && link.href !== icon) link.href = icon;
     for (const button of document.querySelectorAll('#so-tabs [role="tab"]')) {
-      button.classList.toggle("so-tab-runs", state === "running" && button.id === "tab-train-button");
+      if (button.id === "tab-train-button") button.classList.toggle("so-tab-runs", state === "running");
     }
     linkLanguages(shownTab()); // the header was drawn anew
   }

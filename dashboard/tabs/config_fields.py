@@ -79,11 +79,7 @@ def caption(field: config.FieldInfo, fault: EngineError | None, page: Page) -> s
     if fault is None:
         words = re.sub("`(.+?)`", r'<code class="so-code">\1</code>', escape(field.help(page.language)))
     else:
-        label = field.label(page.language)
-        facts = {**fault.facts, "field": label}
-        what, hint = page.error(fault.code, "what", facts), page.error(fault.code, "hint", facts)
-        if not label[-1].isascii():
-            what = what.replace(f"{label} ", label)  # only Latin words stand apart in a Japanese sentence
+        what, hint = fault_words(field, fault, page)
         words = f'<span class="so-fault">{escape(what)} {escape(hint)}</span>'
     unit = page.t(f"config.unit.{field.unit}") if field.unit else ""
     title = f"{field.path} · {page.t('config.range.default', value=_default(field, page))}"
@@ -92,6 +88,16 @@ def caption(field: config.FieldInfo, fault: EngineError | None, page: Page) -> s
         f'{words}<span class="so-bounds">{escape(bounds(field, page))}</span>'
         f'<span class="so-unit">{escape(unit)}</span></p>'
     )
+
+
+def fault_words(field: config.FieldInfo, fault: EngineError, page: Page) -> tuple[str, str]:
+    """What is wrong with a setting and what to do, naming it by its label."""
+    label = field.label(page.language)
+    facts = {**fault.facts, "field": label}
+    what, hint = page.error(fault.code, "what", facts), page.error(fault.code, "hint", facts)
+    if not label[-1].isascii():
+        what = what.replace(f"{label} ", label)  # only Latin words stand apart in a Japanese sentence
+    return what, hint
 
 
 def bounds(field: config.FieldInfo, page: Page) -> str:

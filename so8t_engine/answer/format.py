@@ -17,7 +17,7 @@ LABEL_FIELD, CONFIDENCE_FIELD, REASON_FIELD, ANSWER_FIELD = "分類結果", "信
 _SHAPE = re.compile(r"\s*".join(rf"<{name}>(.*?)</{name}>" for name in SECTIONS), re.DOTALL)
 _ANY_TAG = re.compile(rf"</?(?:{'|'.join(SECTIONS)})>")
 _TYPED_TAG = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(SECTIONS)})\b)", re.IGNORECASE)
-_LABEL = re.compile(rf"^[ \t]*{LABEL_FIELD}[ \t]*[:：][ \t]*([A-Z]+)[ \t]*$", re.MULTILINE)
+LABEL_LINE = re.compile(rf"^[^\S\n]*{LABEL_FIELD}[^\S\n]*[:：][^\S\n]*([A-Z]+)[^\S\n]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,26 @@ def parse_final(text: str) -> Final:
     return Final(label, _confidence(values[CONFIDENCE_FIELD]), values[REASON_FIELD], values.get(ANSWER_FIELD, ""))
 
 
+def fields_so_far(text: str, *, whole: bool = False) -> dict[str, str]:
+    """The fields of a `<final>` that is still being written, by their names; nothing is required and nothing refused.
+
+    A class or a confidence counts once its line is over (`whole`: once the text is): half of 0.95 is another number.
+    """
+    lines = text.splitlines()
+    over = len(lines) if whole or text.endswith("\n") else len(lines) - 1
+    values: dict[str, str] = {}
+    field = ""
+    for i, line in enumerate(lines):
+        name, separator, value = _split_field(line)
+        if separator and name not in values:
+            field = name
+            if i < over or name in (REASON_FIELD, ANSWER_FIELD):
+                values[name] = value
+        elif field == ANSWER_FIELD:
+            values[field] += "\n" + line
+    return values
+
+
 def neutralise(text: str) -> str:
     """`text` with every one of our section tags made harmless, whatever its case or spacing.
 
@@ -122,7 +142,7 @@ def label_span(output: str) -> tuple[int, int] | None:
         return None
     start += len("<final>")
     end = output.find("</final>", start)
-    match = _LABEL.search(output[start : end if end >= 0 else len(output)])
+    match = LABEL_LINE.search(output[start : end if end >= 0 else len(output)])
     if match is None or match.group(1) not in CLASSES:
         return None
     return start + match.start(1), start + match.end(1)

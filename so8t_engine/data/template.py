@@ -12,10 +12,13 @@ from tokenizers import Tokenizer
 
 from so8t_engine.answer.format import label_span, neutralise
 from so8t_engine.data.samples import Sample
-from so8t_engine.errors import ModelError
+from so8t_engine.errors import BadInput, ModelError
 
 _SLOT = "\ue000{}\ue001"
 """Stands for a text while the template is rendered: private-use characters that no text is left with."""
+
+SPEAKERS = ("user", "assistant")
+"""The roles of a conversation's turns."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,17 @@ class Template:
     def prompt_ids(self, prompt: str, *, system: str = "", history: list[dict[str, str]] | None = None) -> list[int]:
         """Ids up to the point where the assistant begins to speak.
 
-        history: earlier turns as {"role": "user" or "assistant", "content": text}.
-        Our section tags in user text are neutralised; white space around a user's text is dropped, as the template
-        tokens of Phi-3 swallow it anyway.
+        history: earlier turns as {"role": "user" or "assistant", "content": text}. Raises BadInput for another role:
+        the template would leave such a turn out, or take it for the system's.
+        Our section tags are neutralised in all but the system text, in what the assistant is said to have said too: it
+        may have been typed. White space around a text is dropped, as the template tokens of Phi-3 swallow it anyway.
         """
+        for turn in history or []:
+            if turn["role"] not in SPEAKERS:
+                raise BadInput("chat.unknown_role", role=str(turn["role"])[:40], roles=", ".join(SPEAKERS))
         turns = [{"role": "system", "content": system}] if system.strip() else []
         turns += [*(history or []), {"role": "user", "content": prompt}]
-        return self._ids(turns, generate=True)
+        return self._ids(turns)
 
     def example(self, sample: Sample, system_prompt: str = "") -> Example:
         """The row with its answer, ready to be learned."""
@@ -76,10 +83,10 @@ class Template:
         rendered = self.tokenizer.apply_chat_template(turns, tokenize=False)
         return self._template_ids(rendered.rpartition(_SLOT.format(0))[2])[0]
 
-    def _ids(self, turns: list[dict[str, str]], *, generate: bool) -> list[int]:
-        texts = [neutralise(t["content"]).strip() if t["role"] == "user" else t["content"].strip() for t in turns]
+    def _ids(self, turns: list[dict[str, str]]) -> list[int]:
+        texts = [(t["content"] if t["role"] == "system" else neutralise(t["content"])).strip() for t in turns]
         slots = [{"role": turn["role"], "content": _SLOT.format(i)} for i, turn in enumerate(turns)]
-        rest = self.tokenizer.apply_chat_template(slots, tokenize=False, add_generation_prompt=generate)
+        rest = self.tokenizer.apply_chat_template(slots, tokenize=False, add_generation_prompt=True)
         ids: list[int] = []
         for i, text in enumerate(texts):
             before, _, rest = rest.partition(_SLOT.format(i))

@@ -6,6 +6,7 @@ import struct
 import warnings
 from pathlib import Path
 
+import psutil
 import torch
 import transformers
 from transformers import (
@@ -29,7 +30,12 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
 warnings.filterwarnings("ignore", message="Paged optimizers are not supported on CPU", category=UserWarning)
 
+warnings.filterwarnings("ignore", message="Adapter .* was active which is now deleted", category=UserWarning)
+
 _HEADER_LIMIT = 100 * 2**20
+
+_WORKING_ROOM = 2**30
+"""Bytes for activations, keys and values beside the weights."""
 
 
 def check_folder(folder: Path) -> None:
@@ -46,7 +52,7 @@ def check_folder(folder: Path) -> None:
     if not any(name in ARCHITECTURES for name in architectures):
         found, known = ", ".join(architectures) or "none", ", ".join(ARCHITECTURES)
         raise ModelError("model.wrong_architecture", where=str(folder), found=found, known=known)
-    for shard in _shards(folder):
+    for shard in weight_files(folder):
         _check_shard(shard)
 
 
@@ -88,7 +94,25 @@ def compute_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def _shards(folder: Path) -> list[Path]:
+def memory_needed(folder: Path, settings: ModelSettings) -> int:
+    """Bytes that the model takes to answer: its weights as they will be stored, and room to work in.
+
+    An estimate from the size of its files (16 bits a weight, as models are published).
+    """
+    check_folder(folder)
+    weights = sum(file.stat().st_size for file in weight_files(folder))
+    wide = 2 if compute_dtype(settings.dtype, pick_device()) == torch.float32 else 1
+    share = {"none": wide, "8bit": 0.55, "4bit": 0.35}[settings.quantization]
+    return int(weights * share) + _WORKING_ROOM
+
+
+def memory_free() -> int:
+    """Bytes free on the card, or in RAM where there is none."""
+    return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model, whether they are there or not. Raises ModelError when it has none."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:

@@ -147,6 +147,7 @@ class SO8TModel(BaseTuner):
             "alpha": peft_config.alpha,
             "dropout": peft_config.dropout,
             "rotated": _rotated(peft_config, current_key),
+            "drawn": not peft_config.inference_mode,
         }
         if isinstance(target, SO8TLinear):
             target.add_adapter(adapter_name, **options)
@@ -201,16 +202,17 @@ def attach(
         return get_peft_model(model, config)
 
 
-def load_adapter(model: nn.Module, folder: str | Path, *, trainable: bool = False) -> PeftModel:
+def load_adapter(model: nn.Module, folder: str | Path, *, trainable: bool = False, name: str = "default") -> PeftModel:
     """Put the adapter in `folder`, written by `save_pretrained`, on a causal language model, in place.
 
     Stricter than `PeftModel.from_pretrained`, which warns of missing tensors, says nothing of unknown ones, reads
     pickles, asks the Hub when the folder is not there, and may move a model on the CPU to a GPU.
 
     Args:
-        model: the base model.
+        model: the base model, or a model that has adapters already and gets one more.
         folder: holds `adapter_config.json` and `adapter_model.safetensors`.
         trainable: whether the adapter may be trained on; if not, the model is set to eval mode.
+        name: what the adapter is called on this model.
 
     Raises:
         ModelError: "model.bad_adapter" when a file is missing or damaged, "model.wrong_adapter" when it is another
@@ -220,16 +222,23 @@ def load_adapter(model: nn.Module, folder: str | Path, *, trainable: bool = Fals
     folder = Path(folder)
     config, tensors = _read_adapter(folder)
     config.inference_mode = not trainable
-    adapted = PeftModelForCausalLM(model, config)
-    expected = {(name, tensor.shape) for name, tensor in _adapter_state(adapted).items()}
-    strangers = expected ^ {(name, tensor.shape) for name, tensor in tensors.items()}
+    first = not isinstance(model, PeftModel)
+    if first:
+        model = PeftModelForCausalLM(model, config, adapter_name=name)
+    else:
+        model.add_adapter(name, config)
+    expected = {(key, tensor.shape) for key, tensor in _adapter_state(model, name).items()}
+    strangers = expected ^ {(key, tensor.shape) for key, tensor in tensors.items()}
     if strangers:
-        adapted.unload()
+        if first:
+            model.unload()
+        else:
+            model.delete_adapter(name)
         raise ModelError(
-            "model.adapter_mismatch", where=str(folder), count=len(strangers), tensor=min(name for name, _ in strangers)
+            "model.adapter_mismatch", where=str(folder), count=len(strangers), tensor=min(key for key, _ in strangers)
         )
-    set_peft_model_state_dict(adapted, tensors)
-    return adapted if trainable else adapted.eval()
+    set_peft_model_state_dict(model, tensors, adapter_name=name)
+    return model if trainable else model.eval()
 
 
 @torch.no_grad()
@@ -263,9 +272,9 @@ def _rotated(config: SO8TConfig, name: str) -> bool:
     return any(_ends(name, suffix) for suffix in config.rotate_modules)
 
 
-def _adapter_state(model: PeftModel) -> dict[str, Tensor]:
+def _adapter_state(model: PeftModel, name: str) -> dict[str, Tensor]:
     # Without the flag PEFT compares vocabularies with the base model's folder, or asks the Hub for it.
-    return get_peft_model_state_dict(model, save_embedding_layers=False)
+    return get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
 
 
 def _read_adapter(folder: Path) -> tuple[SO8TConfig, dict[str, Tensor]]:

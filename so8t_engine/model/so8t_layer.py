@@ -11,6 +11,9 @@ from so8t_engine.errors import ModelError
 from so8t_engine.model.merge import fold
 from so8t_engine.model.so8t_rotation import ANGLES, BLOCK, rotate, rotation
 
+Rows = tuple[tuple[str, int, int], ...]
+"""Which rows of a batch speak with which adapter: (name, start, stop)."""
+
 
 class SO8TLinear(nn.Module, BaseTunerLayer):
     """y = R (W x + b + (alpha / r) B A dropout(x)); without rotations R = I, which is LoRA.
@@ -25,18 +28,23 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
 
     When several adapters are active they act one after the other, in the order of their names in `active_adapters`.
 
+    For generation the rows of a batch may each speak with an adapter of their own: `rows` then holds (name, start, stop)
+    for each group of rows that has one, the other rows are the base layer's, and after a forward pass `spoke` is what
+    `rows` was in it. None, the default, leaves the choice to PEFT.
+
     Args:
         base_layer: the frozen layer.
         adapter_name: name of the first adapter.
-        r, alpha, dropout, rotated: see `add_adapter`.
+        r, alpha, dropout, rotated, drawn: see `add_adapter`.
     """
 
     adapter_layer_names = ("so8t_A", "so8t_B", "so8t_theta")
     other_param_names = ("so8t_scale", "so8t_dropout")
 
     def __init__(
-        self, base_layer: nn.Linear, adapter_name: str, *, r: int, alpha: float, dropout: float, rotated: bool
-    ) -> None:
+        self, base_layer: nn.Linear, adapter_name: str, *, r: int, alpha: float, dropout: float, rotated: bool,
+        drawn: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.base_layer = base_layer
         self.in_features = base_layer.in_features
@@ -49,9 +57,14 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
         self.merged_adapters: list[str] = []  # BaseTunerLayer holds one list for all layers
         self._before_merge: list[tuple[Tensor, Tensor | None]] = []
         self._active_adapter = adapter_name
-        self.add_adapter(adapter_name, r=r, alpha=alpha, dropout=dropout, rotated=rotated)
+        self.rows: Rows | None = None
+        self.spoke: Rows | None = None
+        self._prepared: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
+        self.add_adapter(adapter_name, r=r, alpha=alpha, dropout=dropout, rotated=rotated, drawn=drawn)
 
-    def add_adapter(self, name: str, *, r: int, alpha: float, dropout: float, rotated: bool) -> None:
+    def add_adapter(
+        self, name: str, *, r: int, alpha: float, dropout: float, rotated: bool, drawn: bool = True
+    ) -> None:
         """Add the parameters of one adapter on the device of the base layer.
 
         Args:
@@ -60,10 +73,12 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
             alpha: B A is scaled by alpha / r.
             dropout: probability that an input feature of A is dropped in training.
             rotated: whether the output is rotated.
+            drawn: whether A is drawn from torch's generator; an adapter that is about to be loaded leaves it alone.
         """
         # A is drawn on the CPU, so that a seed gives the same adapter on any machine.
-        a = torch.empty(r, self.in_features, dtype=torch.float32)
-        nn.init.kaiming_uniform_(a, a=math.sqrt(5))
+        a = torch.zeros(r, self.in_features, dtype=torch.float32)
+        if drawn:
+            nn.init.kaiming_uniform_(a, a=math.sqrt(5))
         device = self.base_layer.weight.device
         self.so8t_A[name] = nn.Parameter(a.to(device))
         self.so8t_B[name] = nn.Parameter(torch.zeros(self.out_features, r, dtype=torch.float32, device=device))
@@ -75,6 +90,8 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out) in the dtype of the base layer's output."""
+        if self.rows is not None:
+            return self._by_rows(x, self.rows)
         if self.disable_adapters:
             self.unmerge()
             return self.base_layer(x)
@@ -85,6 +102,44 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
             if name in self.so8t_A:
                 y = self._adapt(name, x, y)
         return y
+
+    @torch.no_grad()
+    def prepare(self, name: str) -> None:
+        """Make an adapter ready to speak by rows: A and s B as they are multiplied, R solved once."""
+        if name not in self.so8t_A:
+            return
+        theta = self.so8t_theta.get(name)
+        self._prepared[name] = (
+            self.so8t_A[name].detach().T,
+            (self.so8t_B[name].detach() * self.so8t_scale[name]).T.contiguous(),
+            None if theta is None else rotation(theta.detach()),
+        )
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Forget an adapter."""
+        self._prepared.pop(adapter_name, None)
+        super().delete_adapter(adapter_name)
+
+    def _by_rows(self, x: Tensor, rows: Rows) -> Tensor:
+        y = self.base_layer(x)
+        for name, start, stop in rows:
+            if name in self.so8t_A:
+                self._speak(name, x[start:stop], y[start:stop])
+        self.spoke = rows
+        return y
+
+    def _speak(self, name: str, x: Tensor, y: Tensor) -> None:
+        """What `_adapt` computes, written into `y`; with the fewest operations, as a step of few rows is all overhead."""
+        a, b, rotations = self._prepared[name]
+        flat = y.view(-1, self.out_features)
+        narrow = flat.dtype != b.dtype
+        wide = flat.to(b.dtype) if narrow else flat
+        wide.addmm_(x.reshape(-1, self.in_features).to(a.dtype) @ a, b)
+        if rotations is not None:
+            wide = torch.bmm(rotations, wide.view(wide.shape[0], -1, BLOCK).permute(1, 2, 0)).permute(2, 0, 1)
+            narrow = True
+        if narrow:
+            flat.view(wide.shape).copy_(wide)
 
     def _adapt(self, name: str, x: Tensor, y: Tensor) -> Tensor:
         """R (y + (alpha / r) B A dropout(x)) of one adapter, in the dtype of `y`."""
@@ -127,7 +182,7 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
         for name in check_adapters_to_merge(self, adapter_names):
             if name not in self.so8t_A:
                 continue
-            theta = self.so8t_theta[name] if name in self.so8t_theta else None
+            theta = self.so8t_theta.get(name)
             weight, bias = fold(
                 base.weight, self.so8t_A[name], self.so8t_B[name], self.so8t_scale[name], theta, base.bias
             )

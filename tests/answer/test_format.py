@@ -5,15 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from so8t_engine.answer.format import (
+    ANSWER_FIELD,
     CLASSES,
+    CONFIDENCE_FIELD,
+    LABEL_FIELD,
+    REASON_FIELD,
     SECTIONS,
     Answer,
     Final,
     FormatError,
     build,
+    fields_so_far,
     label_span,
     neutralise,
     parse,
+    parse_final,
 )
 
 words = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters="<>:：\x85"), min_size=1, max_size=30)
@@ -82,3 +88,29 @@ def test_every_spelling_of_a_tag_is_neutralised_and_other_text_kept(name, openin
     safe = neutralise(typed)
     assert safe == typed.replace(opening + case(name), "‹" + opening[1:] + case(name))
     assert neutralise(safe) == safe
+
+
+NAMES = (LABEL_FIELD, CONFIDENCE_FIELD, REASON_FIELD, ANSWER_FIELD)
+
+
+@given(answers())
+def test_the_fields_of_a_final_that_is_being_written_are_never_another_class_or_number(answer):
+    text = build(answer).partition("<final>")[2].removesuffix("</final>")
+    final = parse_final(text)
+    ends = fields_so_far(text, whole=True)
+    assert [ends.get(name, "") for name in NAMES] == [final.label, f"{final.confidence:.2f}", final.reason, final.answer]
+    for cut in range(len(text) + 1):
+        found = fields_so_far(text[:cut])
+        assert found.get(LABEL_FIELD, final.label) == final.label
+        assert found.get(CONFIDENCE_FIELD, ends[CONFIDENCE_FIELD]) == ends[CONFIDENCE_FIELD]
+        assert all(ends[name].startswith(found.get(name, "")) for name in ends)
+        assert (LABEL_FIELD in found) == (text[:cut].count("\n") > 0)
+
+
+def test_the_fields_of_what_is_no_final_are_those_that_can_be_read():
+    assert fields_so_far("") == {}
+    assert fields_so_far("こんにちは\n分類結果: MAYBE\nx") == {LABEL_FIELD: "MAYBE"}
+    assert fields_so_far("回答： 一\n\n二: two\n理由: r\n理由: s\n分類結果: DE") == {ANSWER_FIELD: "一\n\n二: two", REASON_FIELD: "r"}
+    assert fields_so_far("分類結果: DENY\n分類結果: ALLOW\n") == {LABEL_FIELD: "DENY"}
+    assert fields_so_far("信頼度: 0.9") == {} and fields_so_far("信頼度: 0.9", whole=True) == {CONFIDENCE_FIELD: "0.9"}
+    assert fields_so_far("理由: 途") == {REASON_FIELD: "途"}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from made import environment
 
 from so8t_engine import config
 
@@ -34,27 +35,38 @@ class Studio:
 
 
 @pytest.fixture
-def studio(tmp_path):
-    """`python -m dashboard` on a free port with a config of its own, whose runs lie in the test's folder."""
-    runs = tmp_path / "runs"
-    settings = config.load(config.CONFIGS / "demo.yaml", overrides=["train.validate_every=10", "train.epochs=1.0"])
-    file = tmp_path / "試し & <test>.yaml" if os.name == "posix" else tmp_path / "試し & test.yaml"
-    file.write_text(config.to_yaml(settings.model_copy(update={"runs": str(runs)})), encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "dashboard", "--port", str(port), "--no-browser", "--config", str(file)]
-    process = subprocess.Popen(command, cwd=config.ROOT)
-    url = f"http://127.0.0.1:{port}"
-    try:
+def serve():
+    """`serve(runs, *arguments)`: a dashboard, as `python arguments --port N`; it is stopped after the test."""
+    processes = []
+
+    def start(runs: Path, *arguments: str) -> Studio:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [sys.executable, *arguments, "--port", str(port)]
+        process = subprocess.Popen(command, cwd=config.ROOT, env=environment())
+        processes.append(process)
+        url = f"http://127.0.0.1:{port}"
         _wait_for(url, process)
-        yield Studio(url, runs, process)
-    finally:
+        return Studio(url, runs, process)
+
+    yield start
+    for process in processes:
         process.terminate()
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+@pytest.fixture
+def studio(tmp_path, serve):
+    """`python -m dashboard` on a free port with a config of its own, whose runs lie in the test's folder."""
+    runs = tmp_path / "runs"
+    settings = config.load(config.CONFIGS / "demo.yaml", overrides=["train.validate_every=10", "train.epochs=1.0"])
+    file = tmp_path / "試し & <test>.yaml" if os.name == "posix" else tmp_path / "試し & test.yaml"
+    file.write_text(config.to_yaml(settings.model_copy(update={"runs": str(runs)})), encoding="utf-8")
+    return serve(runs, "-m", "dashboard", "--no-browser", "--config", str(file))
 
 
 @pytest.fixture(scope="session")

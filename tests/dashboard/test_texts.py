@@ -28,7 +28,7 @@ def wanted() -> tuple[set[str], list[re.Pattern]]:
                 if re.match(r"[a-z_]+\\?\.", pieces[0]):
                     parts.append(re.compile("".join(pieces)))
     for file in SCRIPTS:
-        whole |= set(re.findall(r'words\["([\w.]+)"\]', file.read_text(encoding="utf-8")))
+        whole |= set(re.findall(r'"(\w+(?:\.\w+)+)"', file.read_text(encoding="utf-8")))
         starts = re.findall(r"words\[`([\w.]+)\$", file.read_text(encoding="utf-8"))
         parts += [re.compile(re.escape(start) + r"\w+") for start in starts]
     return whole, parts

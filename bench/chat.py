@@ -1,0 +1,160 @@
+"""How much slower two sides answer than one: the chat's own path, from the question to the last token.
+
+    python bench/chat.py --run RUN_FOLDER            the demo model and a run of it
+    python bench/chat.py --shape phi35 --quantization 8bit   random weights in the shape of Phi-3.5-mini, on a GPU
+
+Each of `--questions` questions is asked of the original alone, of the retrained model alone, and of both at once, in
+turn, after one of each kind that does not count. Printed are medians. With random weights no answer has a form, so
+the text of a fixed answer of 160 tokens stands in for what the tokens say; everything else is the real path.
+"""
+
+import argparse
+import json
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import torch
+import transformers
+
+from so8t_engine import Run
+from so8t_engine.answer.format import Answer, Final, build
+from so8t_engine.audit import Audit
+from so8t_engine.chat.reply import Reply
+from so8t_engine.chat.sides import Voice
+from so8t_engine.chat.speaker import Question, Speaker
+from so8t_engine.data import pieces
+from so8t_engine.jobs import Worker
+from so8t_engine.model import so8t
+from so8t_engine.settings import ROOT, ChatSettings, ModelSettings, SO8TSettings
+from so8t_engine.snapshot import Snapshot
+
+DEMO = ROOT / "assets" / "demo_model"
+HELDOUT = ROOT / "assets" / "data" / "demo_heldout.jsonl"
+PHI35 = {
+    "vocab_size": 32064, "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 32,
+    "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 131072,
+    "original_max_position_embeddings": 4096, "sliding_window": 262144, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2, "tie_word_embeddings": False,
+    "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 48, "long_factor": [2.0] * 48},
+}  # fmt: skip
+TOKENS = 160
+
+
+class FixedText:
+    """Stands in for TextStream: each token brings the next piece of one answer."""
+
+    whole = build(Answer("依頼の内容を確かめる。" * 4, "害の有無を考える。" * 4, "規則に照らす。" * 4,
+                         Final("ALLOW", 0.95, "問題ありません。", "お答えします。" * 4)))  # fmt: skip
+
+    def __init__(self, _tokenizer) -> None:
+        self.told = 0
+
+    def feed(self, _token: int) -> str:
+        start, self.told = self.told, self.told + 1
+        return self.whole[start * len(self.whole) // TOKENS : self.told * len(self.whole) // TOKENS]
+
+
+def main() -> None:
+    """Measure and print one table."""
+    options = _options()
+    with tempfile.TemporaryDirectory() as folder:
+        sides = _phi35(Path(folder), options) if options.shape == "phi35" else _demo(options)
+        speaker = Speaker(Worker(Snapshot()))
+        ask = _Asking(speaker, Audit(Path(folder) / "audit"), options.shape == "phi35")
+        prompts = [json.loads(line)["instruction"] for line in HELDOUT.read_text(encoding="utf-8").splitlines()]
+        kinds = {"original": sides[:1], "retrained": sides[1:], "both": sides}
+        figures: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
+        for number, prompt in enumerate(prompts[: options.questions + 1]):
+            for kind, voices in kinds.items():
+                measured = ask(voices, prompt * options.repeat)
+                if number and measured:
+                    figures[kind].append(measured)
+        speaker.rest()
+    _print(figures, options)
+
+
+class _Asking:
+    def __init__(self, speaker: Speaker, audit: Audit, fixed: bool) -> None:
+        self.speaker, self.audit = speaker, audit
+        if fixed:
+            pieces.TextStream = FixedText
+
+    def __call__(self, voices: list[Voice], prompt: str) -> tuple[float, float] | None:
+        """Seconds to the first visible character (the later side's) and tokens a second of all sides together."""
+        begun = time.monotonic()
+        replies = [Reply(self.audit, prompt) for _ in voices]
+        for voice, reply in zip(voices, replies, strict=True):
+            self.speaker.ask(voice, Question(prompt, sampling=ChatSettings(max_tokens=TOKENS)), reply)
+        for reply in replies:
+            reply.wait()
+        wall = time.monotonic() - begun
+        told = [reply.told for reply in replies]
+        if any(one.error for one in told):
+            raise SystemExit(f"{told[0].error} {told[0].facts}")
+        if any(one.first_shown is None or one.ended != "complete" for one in told):
+            return None
+        return max(one.first_shown for one in told), sum(one.tokens for one in told) / wall
+
+
+def _demo(options: argparse.Namespace) -> list[Voice]:
+    model = ModelSettings(quantization=options.quantization)
+    run = Run.at(options.run)
+    return [Voice("original", "original", DEMO, None, model, ""), Voice("run", "run", DEMO, run.final_model, model, "")]
+
+
+def _phi35(folder: Path, options: argparse.Namespace) -> list[Voice]:
+    """Random weights in Phi-3.5-mini's shape with the demo's tokenizer, and an adapter of the default settings."""
+    base, adapter, settings = folder / "base", folder / "adapter", SO8TSettings()
+    with torch.device("cuda"):
+        model = transformers.Phi3ForCausalLM(transformers.Phi3Config(**PHI35, dtype=torch.bfloat16)).bfloat16()
+    model.save_pretrained(base)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"):
+        if (DEMO / name).exists():
+            shutil.copy(DEMO / name, base)
+    adapted = so8t.attach(model, r=settings.r, alpha=settings.alpha, dropout=0.0, targets=settings.targets,
+                          rotate=settings.rotate, seed=0)  # fmt: skip
+    for name, weight in adapted.named_parameters():
+        if "so8t_B" in name or "so8t_theta" in name:
+            torch.nn.init.normal_(weight.data, std=0.002)
+    adapted.save_pretrained(adapter, save_embedding_layers=False)
+    del model, adapted
+    torch.cuda.empty_cache()
+    held = ModelSettings(quantization=options.quantization)
+    return [Voice("original", "original", base, None, held, ""), Voice("run", "run", base, adapter, held, "")]
+
+
+def _print(figures: dict[str, list[tuple[float, float]]], options: argparse.Namespace) -> None:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.processor() or 'CPU'}"
+    print(f"{options.shape}, {options.quantization}, {options.questions} questions; {device}, "
+          f"torch {torch.__version__}, transformers {transformers.__version__}, {time.strftime('%Y-%m-%d')}")  # fmt: skip
+    middle = {kind: [statistics.median(column) for column in zip(*rows, strict=True)] for kind, rows in figures.items()}
+    print(f"{'':12}{'answers':>8}{'first shown s':>15}{'tokens/s':>10}")
+    for kind, (first, pace) in middle.items():
+        print(f"{kind:12}{len(figures[kind]):8}{first:15.3f}{pace:10.0f}")
+    for kind in ("original", "retrained"):
+        first, pace = (both / one for both, one in zip(middle["both"], middle[kind], strict=True))
+        print(f"both against {kind} alone: first shown {first:.2f} times as late, {pace:.2f} times the tokens/s")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=("demo", "phi35"), default="demo")
+    parser.add_argument("--run", help="folder of a finished run of the demo")
+    parser.add_argument("--quantization", choices=("none", "8bit", "4bit"), default="none")
+    parser.add_argument("--questions", type=int, default=20)
+    parser.add_argument("--repeat", type=int, default=1, help="how often each prompt is repeated in a question")
+    options = parser.parse_args()
+    if options.shape == "demo" and not options.run:
+        parser.error("the demo needs --run: python -m so8t_engine train makes one in about 2 minutes")
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Two models side by side, blind votes, and the endpoint's logic."""
