@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -9,7 +10,7 @@ import gradio as gr
 from dashboard import cards
 from dashboard.bridge import Page, TabParts
 from dashboard.tabs import system_cards
-from so8t_engine import EngineError
+from so8t_engine import AuditEntry, EngineError
 
 _PRESSED = "studio.presses(element, trigger)"
 
@@ -22,7 +23,7 @@ Updates = dict[Any, Any]
 def build(page: Page) -> TabParts:
     """The tab's components and handlers. The timer keeps only the log's revision fresh: see `_SystemTab`."""
     tab = _SystemTab(page)
-    return TabParts([tab.revision], lambda snapshot: [str(page.bridge.engine.audit.revision())])
+    return TabParts([tab.revision], lambda snapshot: [tab.seen()])
 
 
 class _SystemTab:
@@ -50,6 +51,20 @@ class _SystemTab:
                 self.table = gr.HTML(cards.skeleton(8), apply_default_css=False)
         self._wire()
 
+    def seen(self) -> str:
+        """Equal strings mean an equal table."""
+        return f"{self.engine.audit.revision()} {self.engine.chat.veiled_since()}"
+
+    def _answers(self, **wanted: Any) -> list[AuditEntry]:
+        """The answers of the log; during a blind conversation its own do not tell which model gave them."""
+        veiled = self.engine.chat.veiled_since()
+        if veiled is None:
+            return self.engine.audit.answers(**wanted)
+        model = wanted.pop("model", None)
+        found = self.engine.audit.answers(**wanted)
+        found = [replace(entry, model="") if entry.time >= veiled else entry for entry in found]
+        return [entry for entry in found if not model or entry.model == model]
+
     def _wire(self) -> None:
         drawn = [self.log, self.filters, self.table]
         self.revision.change(self._drawn, [self.chosen], drawn, **_QUIET)
@@ -59,7 +74,7 @@ class _SystemTab:
     def _drawn(self, chosen: Mapping[str, str]) -> Updates:
         """All that follows from the log."""
         try:
-            entries = self.engine.audit.answers()
+            entries = self._answers()
         except EngineError as error:
             return {self.log: cards.refused(self.page, error), self.table: ""}
         models = list(dict.fromkeys(entry.model for entry in entries if entry.model))
@@ -75,7 +90,7 @@ class _SystemTab:
 
     def _table(self, chosen: Mapping[str, str]) -> str:
         try:
-            found = self.engine.audit.answers(
+            found = self._answers(
                 label=chosen["label"] or None, model=chosen["model"] or None, since=system_cards.since(chosen["period"]),
             )  # fmt: skip
             return system_cards.table(found, len(self.engine.audit.answers()), self.page)

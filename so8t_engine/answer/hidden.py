@@ -103,9 +103,8 @@ class ThinkingFilter:
         if self.complete and not self.sealed:
             with suppress(FormatError):
                 final = parse_final("".join(self._shown))
-                self.final = (
-                    final if final.label == self.label else None
-                )  # the class that was known is the one that counts
+                if final.label == self.label:  # the class that was known when the text came out is the one that counts
+                    self.final = final
         return "" if "".join(self._shown).strip() else NO_ANSWER
 
     def _text(self, text: str) -> str:

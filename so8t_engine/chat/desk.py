@@ -103,7 +103,6 @@ class Desk:
             view = self._quiet()
             settings = self._settings()
             pair = [sides.side(key, self._root, settings) for key in (left, right)]
-            sides.check_pair(*pair)
             for one in pair:
                 if isinstance(one, Guest):
                     sides.check_listed(one)
@@ -176,6 +175,14 @@ class Desk:
         results = arena.results(arena.votes(self._votes))
         return {"sides": sides.choices(self._root, self._known()), "conversations": stored, "results": results}
 
+    def veiled_since(self) -> float | None:
+        """When the blind conversation on view began that awaits its vote; None when none does.
+
+        Until the vote nothing that tells of an answer since then may name its model.
+        """
+        view = self._view
+        return view.created if view and view.veiled else None
+
     def export(self, id: str, form: str) -> tuple[str, str]:
         """(file name, text) of a conversation as "md" or "json": only what was shown."""
         view = self._opened()
@@ -245,7 +252,6 @@ class Desk:
     def _start(self, view: Conversation, prompt: str, tries: int) -> None:
         settings = self._settings()
         pair = tuple(sides.side(side.key, self._root, settings) for side in view.sides)
-        sides.check_pair(*pair)
         if any(isinstance(one, Voice) for one in pair) and (refusal := self._speaker.refusal()):
             raise refusal
         named = tuple(Side(key=one.key, name=one.name) for one in pair)

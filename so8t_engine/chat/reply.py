@@ -29,7 +29,8 @@ class Told:
     label: the class, "" while unknown or when none was named. confidence: 0.0 to 1.0. reason, answer: the fields.
     formal: once done, whether `<final>` held all its fields and nothing else.
     ended: one of ENDED, once done.
-    first_token, first_shown: seconds from the question to the first token and to the first visible character.
+    first_token, first_shown: seconds from the question, or from when the model was loaded for it, to the first token
+        and to the first visible character.
     tokens: tokens produced; tokens_per_second: from the first token to the last.
     model: name of what answered; weights: its hash. audit: number of its record in the audit log.
     error: the code of what went wrong, with `facts` for its sentences.
@@ -81,8 +82,12 @@ class Reply:
         self._first = 0.0
         self._ended = threading.Event()
 
-    def begin(self, model: str, weights: str) -> None:
-        """The model that will answer is ready; `weights` is its hash."""
+    def begin(self, model: str, weights: str, ready: float = 0.0) -> None:
+        """The model that will answer is ready; `weights` is its hash.
+
+        ready: `time.monotonic()` when it was last loaded: the figures count from there where it was after the question.
+        """
+        self._asked = max(self._asked, ready)
         self._tell(state="thinking", model=model, weights=weights)
 
     def feed(self, text: str) -> None:
@@ -126,9 +131,8 @@ class Reply:
             return
         try:
             if self.told.audit is not None:
-                with suppress(
-                    EngineError
-                ):  # it may be the log itself that failed; the record then stays without its end
+                # It may be the log itself that failed; the record then stays without its end.
+                with suppress(EngineError):
                     self._close("failed")
         finally:
             self._finish(ended="failed", error=error.code, facts={**error.facts, "where": error.where})

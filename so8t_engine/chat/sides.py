@@ -46,10 +46,6 @@ class Voice:
     model: ModelSettings
     system: str
 
-    def fits(self, other: "Voice") -> bool:
-        """Whether both can be in memory at once: on one base, held in one way."""
-        return self.base == other.base and self.model == other.model
-
 
 @dataclass(frozen=True)
 class Guest:
@@ -97,12 +93,6 @@ def name_of(key: str, root: Path) -> str:
     if run:
         return next((_name(run, step) for step, *_ in _written(run)), run.id)
     return key.removeprefix(RUN).removeprefix(OLLAMA)
-
-
-def check_pair(left: Voice | Guest, right: Voice | Guest) -> None:
-    """Raises BadInput "chat.other_base" unless the two can answer side by side."""
-    if isinstance(left, Voice) and isinstance(right, Voice) and not left.fits(right):
-        raise BadInput("chat.other_base")
 
 
 def check_listed(guest: Guest) -> None:

@@ -6,6 +6,7 @@ of /think are answered at once. A question about another base model waits until 
 
 import gc
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -82,6 +83,7 @@ class Speaker:
         self._decoder: Decoder | None = None
         self._answers: list[_Answer] = []
         self._threads = 1
+        self._ready = 0.0  # when something was loaded last
 
     def ask(self, voice: Voice, question: Question, reply: Reply) -> None:
         """Have `voice` answer into `reply`; returns at once. Raises Busy when nothing can be asked now."""
@@ -156,7 +158,7 @@ class Speaker:
         prompt = voices.template.prompt_ids(question.prompt, system=question.system, history=list(question.history))
         limit = min(question.sampling.max_tokens, decoder.room(prompt))
         row = Row(prompt, name, question.sampling, question.keep)
-        reply.begin(voice.name, voices.weights(name))
+        reply.begin(voice.name, voices.weights(name), self._ready)
         self._join(row)
         return _Answer(row, reply, TextStream(voices.template.tokenizer), limit)
 
@@ -222,6 +224,7 @@ class Speaker:
         # Of this thread alone: with a small model, waking the other threads takes longer than their share of the work.
         torch.set_num_threads(1 if self._voices.small else self._threads)
         self._decoder = Decoder(self._voices)
+        self._ready = time.monotonic()
 
     def _named(self, voice: Voice) -> str:
         """The name of the voice among those in memory, loaded if it is not there yet."""
@@ -232,6 +235,7 @@ class Speaker:
         if name is None:
             with self._jobs.paused(PAUSE_SECONDS), torch.random.fork_rng():
                 name = self._voices.learn(voice.adapter)
+            self._ready = time.monotonic()
         return name
 
     def _join(self, row: "Row") -> None:

@@ -127,7 +127,7 @@ def test_stopping_keeps_what_was_shown(desk, setting):
     assert "途中" in left["text"] and right["text"] == NO_ANSWER
 
 
-@pytest.mark.parametrize("fault", [EngineError("chat.wrong_weights"), RuntimeError("boom"), BadInput("chat.other_base")])
+@pytest.mark.parametrize("fault", [EngineError("chat.wrong_weights"), RuntimeError("boom"), BadInput("chat.unknown_side")])
 def test_a_side_that_cannot_be_asked_fails_and_nothing_hangs(desk, setting, fault):
     setting.speaker.fault = fault
     answers = ask(desk)["turns"][0]["answers"]

@@ -112,3 +112,14 @@ def test_a_crash_between_the_vote_and_the_conversation_counts_the_vote_once(desk
     assert (again.picture()["vote"], again.picture()["revealed"]) == ("tie", True)
     assert code_of(lambda: again.vote("left")) == "chat.voted"
     assert again.choices()["results"][0]["ties"] == 1
+
+
+def test_the_desk_says_since_when_nobody_may_know_who_answers(desk):
+    assert desk.veiled_since() is None
+    desk.set_blind(True)
+    begun = desk.veiled_since()
+    assert begun is not None
+    ask(desk, "どちらがよいですか")
+    assert desk.veiled_since() == begun
+    desk.vote("left")
+    assert desk.veiled_since() is None

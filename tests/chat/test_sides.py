@@ -131,18 +131,6 @@ def test_the_first_sides_are_the_original_and_the_newest_finished_run_on_its_bas
     assert sides.defaults(tmp_path, silent) == ("original", "run:2")
 
 
-@pytest.mark.parametrize("other", [{"model.dtype": "float32"}, {"base_model": "assets/another"}])
-def test_only_voices_of_one_base_in_one_form_stand_side_by_side(tmp_path, silent, other):
-    make_run(tmp_path, "same", final=True)
-    make_run(tmp_path, "other", final=True, **other)
-    original, same, foreign = (sides.side(key, tmp_path, silent) for key in ("original", "run:same", "run:other"))
-    sides.check_pair(original, same)
-    sides.check_pair(foreign, sides.side("ollama:x", tmp_path, silent))
-    with pytest.raises(BadInput) as caught:
-        sides.check_pair(original, foreign)
-    assert caught.value.code == "chat.other_base"
-
-
 def test_ollamas_models_are_listed_while_it_answers_and_asked_for_seldom(tmp_path):
     server = StandIn()
     server.models = {"borea:latest": "sha256:0123456789abcdef"}

@@ -228,3 +228,15 @@ def test_a_job_ends_the_answers_and_takes_the_memory(tiny_settings, tmp_path, ba
     assert reply.told.state == "done" and engine._speaker._voices is None
     engine.cancel()
     engine.wait()
+
+
+def test_loading_the_model_is_no_part_of_the_time_to_the_first_token(speaker, audit, base, monkeypatch):
+    load, asked = Speaker._load, time.monotonic()
+
+    def slow(self, who):
+        time.sleep(1.0)
+        load(self, who)
+
+    monkeypatch.setattr(Speaker, "_load", slow)
+    answer = told(ask(speaker, audit, voice(base)))
+    assert 0 < answer.first_token <= answer.first_shown < time.monotonic() - asked - 1.0

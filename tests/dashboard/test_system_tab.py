@@ -135,3 +135,16 @@ def test_versions_and_places_are_told(page, bridge, monkeypatch):
     html = system_cards.machine_card(bridge.engine, page)
     assert gr.__version__ in html and str(bridge.engine.runs_folder) in html
     assert page.t("system.machine.not_installed") in html
+
+
+def test_until_the_vote_the_log_does_not_tell_who_answered_blind(tab, bridge, monkeypatch):
+    fill(bridge, 4)
+    before = tab.seen()
+    assert all(model in "".join(drawn(tab)) for model in MODELS)
+    monkeypatch.setattr(bridge.engine.chat, "veiled_since", lambda: 0.0)
+    assert tab.seen() != before
+    log, filters, table = drawn(tab)
+    assert table.count("<tr>") == 5 and not any(model[:8] in log + filters + table for model in MODELS)
+    assert not any(model[:8] in drawn(tab, model=MODELS[0])[2] for model in MODELS)
+    monkeypatch.setattr(bridge.engine.chat, "veiled_since", lambda: time.time() + 60)
+    assert all(model in drawn(tab)[2] for model in MODELS)  # what was answered before the blind conversation
