@@ -105,12 +105,16 @@ def _rotate(folder: Path, keep: int, newest: Checkpoint) -> None:
     Folders put aside without a manifest (writing them was cut short) hold nothing of use and go as well.
     """
     by_step = sorted(_with_manifest(folder), key=lambda item: (item[0], item[1].stat().st_mtime_ns), reverse=True)
-    good = [newest.folder]
+    kept = [newest.folder]
     for _, path in by_step:
-        if len(good) < 2 and path not in good and _is_good(path):
-            good.append(path)
-    for _, path in by_step[keep:]:
-        if path not in good:
+        if len(kept) < 2 and path not in kept and _is_good(path):
+            kept.append(path)
+    for _, path in by_step:
+        if path in kept:
+            continue
+        if len(kept) < keep:
+            kept.append(path)
+        else:
             _delete(path)
     for path in folder.glob(f"{ASIDE}*"):
         if not (path / MANIFEST).exists():

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made import environment
 
@@ -61,6 +61,7 @@ def test_damaged_checkpoint_is_put_aside_with_its_reason(tmp_path, damage):
 
 
 @settings(max_examples=25, deadline=None)
+@example(keep=2, steps=[1, 1, 0], bad=set())
 @given(keep=st.integers(2, 5), steps=st.lists(st.integers(0, 50), min_size=1, max_size=8), bad=st.sets(st.integers(0, 7)))
 def test_rotation_keeps_at_most_that_many_and_never_drops_the_last_two_good_ones(tmp_path_factory, keep, steps, bad):
     folder = tmp_path_factory.mktemp("rotation")

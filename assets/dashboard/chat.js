@@ -19,7 +19,7 @@ window.studio = window.studio || {};
       this.frame = root.querySelector(".so-chat");
       this.picture = null;
       this.choices = { sides: [], conversations: [], results: [] };
-      this.pending = false;
+      this.pending = this.sending = false;
       this.editing = null; // the text that editing has put away, or null
       this.deleted = null;
       this.source = null;
@@ -143,9 +143,14 @@ window.studio = window.studio || {};
     async send() {
       const text = this.input.value;
       if (!text.trim()) return this.input.focus();
-      if (!this.picture || this.picture.refusal || this.picture.speaking || this.pending) return;
-      this.toEnd();
-      if (!(await this.wish(this.editing === null ? "ask" : "edit", { prompt: text }))) return;
+      if (this.sending) return; // a second press is no second question
+      this.sending = true;
+      while (this.pending) await new Promise((done) => setTimeout(done, 20)); // a switch just pressed comes first
+      const free = this.picture && !this.picture.refusal && !this.picture.speaking;
+      if (free) this.toEnd();
+      const sent = free && (await this.wish(this.editing === null ? "ask" : "edit", { prompt: text }));
+      this.sending = false;
+      if (!sent) return;
       this.editing = null;
       this.write("");
     }

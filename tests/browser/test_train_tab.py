@@ -3,6 +3,10 @@
 import re
 import time
 
+import pytest
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install .[dev])").expect
+
 TRAIN_SECONDS = 180_000
 """Milliseconds until a loaded test machine has imported torch and done its first steps."""
 
@@ -35,7 +39,7 @@ def wait_for_state(page, state: str) -> None:
 
 def test_start_watch_reload_stop_and_resume(window, studio):
     page = window()
-    assert page.locator("#train-situation").inner_text().startswith("まだ実行がありません。")
+    expect(page.locator("#train-situation")).to_contain_text("まだ実行がありません。")
     assert page.title() == "SO8T Studio"
 
     assert page.locator("#train-decide").get_by_role("button", name="学習を始める").is_enabled()
