@@ -5,10 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from made import DEMO_MODEL, SHARED, row, write_rows
 
 from so8t_engine import Settings, config
 from so8t_engine.answer.format import CLASSES
+
+# No test is timed: a busy machine may be ten times slower than an idle one.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
