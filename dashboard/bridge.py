@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dashboard import texts
-from so8t_engine import Busy, Engine, EngineError, Run, Settings, Snapshot, StartTraining, config
+from so8t_engine import Busy, Engine, EngineError, Run, Settings, Snapshot, StartTraining, StartVerification, config
 
 if TYPE_CHECKING:
     from dashboard.draft import Draft
@@ -59,6 +59,10 @@ class Bridge:
     def start(self) -> None:
         """Train with the draft, in a run of its own: an unfinished one is never taken over or discarded."""
         self.engine.submit(StartTraining(settings=self.settings(), resume="never"))
+
+    def verify(self) -> None:
+        """Find out whether the draft can be trained with."""
+        self.engine.submit(StartVerification(settings=self.settings()))
 
     def start_demo(self) -> None:
         """Train with the demo's settings, beside the other runs."""

@@ -24,7 +24,7 @@ def header(snapshot: Snapshot, page: Page) -> str:
     words = "".join(f'<span class="so-now-{kind}">{escape(text)}</span>' for kind, text in parts)
     stop = cards.button(
         "stop", page.t("header.stop"), kind="so-small so-danger", off=snapshot.state == "stopping",
-        title=page.t("train.stopping_note") if snapshot.state == "stopping" else page.t("header.stop_title"),
+        title=_stop_title(snapshot, page),
     ) if snapshot.active else ""  # fmt: skip
     return (
         f'<div class="so-header-row" data-state="{state}" data-percent="{percent}" data-job="{escape(snapshot.job)}" '
@@ -36,6 +36,14 @@ def header(snapshot: Snapshot, page: Page) -> str:
         f'{_machine(snapshot, page)}{stop}</div>'
         + (cards.bar(share, page.t("header.progress")) if snapshot.active else '<div class="so-bar so-idle"></div>')
     )
+
+
+def _stop_title(snapshot: Snapshot, page: Page) -> str:
+    """What Stop does, or is doing; only a training has steps and checkpoints."""
+    stopping = snapshot.state == "stopping"
+    if snapshot.command == "StartTraining":
+        return page.t("train.stopping_note" if stopping else "header.stop_title")
+    return page.t("header.stopping_other" if stopping else "header.stop_title_other")
 
 
 def command(snapshot: Snapshot, page: Page) -> str:

@@ -16,7 +16,9 @@ def log(snapshot: Snapshot, page: Page) -> str:
     for event in reversed(snapshot.log[-SHOWN:]):
         words = sentence(event, page)
         if words:
-            tone = "so-bad" if isinstance(event, events.JobFailed | events.CheckpointFailed) else ""
+            bad = isinstance(event, events.JobFailed | events.CheckpointFailed)
+            bad = bad or (isinstance(event, events.CheckFinished) and event.outcome == "fail")
+            tone = "so-bad" if bad else ""
             lines.append(
                 f'<li class="{tone}"><time title="{numbers.date(event.time)}">{numbers.clock(event.time)}</time>'
                 f"<span>{escape(words)}</span></li>"
@@ -59,6 +61,11 @@ def sentence(event: events.Event, page: Page) -> str:
             return page.t(key, step=event.step, size=numbers.file_size(event.bytes), seconds=f"{event.seconds:.1f}")
         case events.CheckpointFailed():
             return page.t(key, step=event.step, what=page.error(event.code, "what", event.facts))
+        case events.CheckFinished():
+            name, outcome = page.t(f"verify.check.{event.name}"), page.t(f"verify.outcome.{event.outcome}")
+            return page.t(key, name=name, outcome=outcome, seconds=f"{event.seconds:.1f}")
+        case events.VerificationFinished():
+            return page.t(key, passed=event.passed, warned=event.warned, failed=event.failed)
         case events.ModelSaved():
             return page.t(key, folder=Path(event.folder).name, size=numbers.file_size(event.bytes))
         case events.StopRequested() | events.RunAlreadyFinished():

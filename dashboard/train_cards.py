@@ -50,7 +50,7 @@ def _action(snapshot: Snapshot, page: Page, off: bool) -> str:
 
 def _why_not(snapshot: Snapshot, page: Page, faults: int) -> str:
     """Why the primary action can't be pressed, or what happens when it has been; "" when all is well."""
-    if snapshot.state == "stopping":
+    if snapshot.state == "stopping" and snapshot.command == "StartTraining":
         return escape(page.t("train.stopping_note"))
     if snapshot.active and snapshot.command != "StartTraining":
         return escape(page.t("train.busy_note", command=page.t(f"command.{snapshot.command}")))
@@ -149,7 +149,9 @@ def stage(snapshot: Snapshot) -> str:
 def progress_card(snapshot: Snapshot, page: Page) -> str:
     """Stage, step, epoch, time left, speed and losses, with a thin bar."""
     share, last, plan = progress(snapshot), snapshot.steps.last, snapshot.plan
-    if snapshot.active:
+    if snapshot.command and snapshot.command != "StartTraining":
+        title = f"{page.t(f'command.{snapshot.command}')} · {page.t(f'state.{snapshot.state}')}"
+    elif snapshot.active:
         title = page.t("state.stopping" if snapshot.state == "stopping" else stage(snapshot))
     else:
         title = page.t(f"state.{snapshot.state}")

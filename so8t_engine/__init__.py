@@ -20,7 +20,7 @@ from so8t_engine import commands, config, errors, events
 from so8t_engine.audit import Condition as AuditCondition
 from so8t_engine.audit import Entry as AuditEntry
 from so8t_engine.audit import Verdict as AuditVerdict
-from so8t_engine.commands import LintDataset, StartTraining
+from so8t_engine.commands import LintDataset, StartTraining, StartVerification
 from so8t_engine.config import Settings
 from so8t_engine.engine import Engine
 from so8t_engine.errors import BadInput, Busy, EngineError, SettingsError
@@ -29,5 +29,6 @@ from so8t_engine.snapshot import Snapshot
 
 __all__ = [
     "AuditCondition", "AuditEntry", "AuditVerdict", "BadInput", "Busy", "Engine", "EngineError", "LintDataset", "Run",
-    "Settings", "SettingsError", "Snapshot", "StartTraining", "commands", "config", "errors", "events",
+    "Settings", "SettingsError", "Snapshot", "StartTraining", "StartVerification", "commands", "config", "errors",
+    "events",
 ]  # fmt: skip

@@ -42,6 +42,8 @@ def _run(options: argparse.Namespace) -> int:
     match options.command:
         case "lint":
             command: commands.Command = commands.LintDataset(settings=settings)
+        case "verify":
+            command = commands.StartVerification(settings=settings)
         case "train":
             output = str(Path(options.output).resolve()) if options.output else ""
             command = commands.StartTraining(settings=settings, output=output, resume=options.resume)
@@ -53,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
         printer.show(event)
         if isinstance(event, e.JobFailed):
             code = 2 if event.bad_input else 1
-        elif isinstance(event, e.JobStopped):
+        elif isinstance(event, e.JobStopped) or (isinstance(event, e.CheckFinished) and event.outcome == "fail"):
             code = 1
         elif isinstance(event, e.RowFaulted):
             code = 2
@@ -119,14 +121,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m so8t_engine", description=__doc__.splitlines()[0])
     jobs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     train = jobs.add_parser("train", help="retrain a model")
-    train.add_argument("--base-model", metavar="DIR", help="folder of the model to retrain")
     train.add_argument("--output", metavar="DIR", help="the run's own folder (default: a new one under runs/)")
     train.add_argument(
         "--resume", default="auto", metavar="auto|never|RUN",
         help="go on with the newest unfinished run of the same settings (auto), none, or the one named",
     )  # fmt: skip
     lint = jobs.add_parser("lint", help="read a dataset, count it and name what is wrong with it")
-    for job in (train, lint):
+    checks = jobs.add_parser("verify", help="try a little of everything that a training needs, before it")
+    for job in (train, checks):
+        job.add_argument("--base-model", metavar="DIR", help="folder of the model to retrain")
+    for job in (train, lint, checks):
         job.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
         job.add_argument("--dataset", metavar="FILE", help="JSONL file with the rows")
         job.add_argument("--set", action="append", default=[], metavar="key=value", help="change one setting")
@@ -140,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     think.add_argument("--system", metavar="TEXT", help="system text (default: the one the model was trained with)")
     think.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
     think.add_argument("--json", action="store_true", help="print final, label, confidence, reason and audit_id")
-    for command in (train, lint, verify, think):
+    for command in (train, lint, checks, verify, think):
         language = "ja" if os.environ.get("LANG", "").startswith("ja") else "en"
         command.add_argument("--language", choices=LANGUAGES, default=language, help="language of the messages")
     return parser

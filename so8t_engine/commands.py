@@ -14,6 +14,16 @@ class LintDataset(Command):
     settings: Settings
 
 
+class StartVerification(Command):
+    """Try a little of everything that training with `settings` needs, and say what is missing.
+
+    run: folder of the run that the results belong to; "" makes a folder of their own under `settings.runs`.
+    """
+
+    settings: Settings
+    run: str = ""
+
+
 class StartTraining(Command):
     """Train with `settings`.
 

@@ -12,7 +12,7 @@ from so8t_engine.audit import Audit
 from so8t_engine.chat.desk import Desk
 from so8t_engine.chat.speaker import Speaker
 from so8t_engine.chat.think import Think
-from so8t_engine.commands import Command, LintDataset, StartTraining
+from so8t_engine.commands import Command, LintDataset, StartTraining, StartVerification
 from so8t_engine.config import ROOT, Settings
 from so8t_engine.events import Event, RunAlreadyFinished, RunOpened
 from so8t_engine.jobs import Cancel, Worker
@@ -88,9 +88,24 @@ def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
             from so8t_engine.data.lint import lint
 
             return lint(command.settings)
+        case StartVerification():
+            return _verification(command, cancel)
         case StartTraining():
             return _training(command, cancel)
     raise TypeError(f"no stage for {type(command).__name__}")
+
+
+def _verification(command: StartVerification, cancel: Cancel) -> Iterator[Event]:
+    from so8t_engine.verify import verify
+
+    settings: Settings = command.settings
+    root = settings.resolve(settings.runs)
+    if not command.run:
+        yield from verify(settings, run_folders.new_verification(root), cancel)
+        return
+    run = run_folders.find(root, command.run)
+    with run.lock():
+        yield from verify(settings, run.folder, cancel)
 
 
 def _training(command: StartTraining, cancel: Cancel) -> Iterator[Event]:

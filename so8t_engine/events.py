@@ -6,6 +6,7 @@ A figure that was not measured is None, never filled in.
 """
 
 import time
+from typing import Literal
 
 from pydantic import Field
 
@@ -225,3 +226,43 @@ class ModelSaved(Event):
     folder: str
     step: int
     bytes: int
+
+
+# Verification
+
+
+class CheckStarted(Event):
+    """The check `name` has begun, the `number`th of `total`."""
+
+    name: str
+    number: int
+    total: int
+
+
+class CheckFinished(Event):
+    """A check came to its end.
+
+    outcome: "pass", "warn", "fail", or "skipped" when a check that it builds on had failed.
+    code, where, facts: give the sentences in any language: what was found, and what to do.
+    faults: single rows that are wrong, the first few of them. details: a traceback, for a fault of ours.
+    """
+
+    name: str
+    outcome: Literal["pass", "warn", "fail", "skipped"]
+    seconds: float
+    code: str
+    facts: dict[str, str] = {}
+    where: str = ""
+    faults: tuple[RowFaulted, ...] = ()
+    details: str = ""
+
+
+class VerificationFinished(Event):
+    """Every check was made; `folder` holds the results."""
+
+    folder: str
+    passed: int
+    warned: int
+    failed: int
+    seconds: float
+    skipped: int = 0

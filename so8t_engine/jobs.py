@@ -105,8 +105,10 @@ class Worker:
         return snapshot.command if snapshot.active else ""
 
     def settled(self) -> bool:
-        """Whether the job has taken all the memory it will: a training that has done a step."""
+        """Whether the job has taken all the memory it will: a training that has done a step; a verification never has."""
         snapshot = self._snapshot
+        if snapshot.command == "StartVerification":
+            return False
         last = snapshot.steps.last
         return snapshot.command != "StartTraining" or (last is not None and last.time >= snapshot.started)
 

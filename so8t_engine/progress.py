@@ -24,8 +24,12 @@ class Printer:
         """Print what a person should know of `event`."""
         if isinstance(event, e.StepFinished):
             self._step(event)
+        elif isinstance(event, e.CheckFinished):
+            self._check(event)
         elif isinstance(event, e.JobFailed | e.CheckpointFailed | e.RowFaulted):
             self._trouble(event)
+        elif isinstance(event, e.JobStopped) and self.engine.snapshot().command != "StartTraining":
+            self._line(f"stopped after {clock(event.seconds)}")
         elif text := describe(event):
             self._line(text)
 
@@ -49,6 +53,20 @@ class Printer:
             self.width = len(text)
         else:
             print(text, flush=True)
+
+    def _check(self, event: e.CheckFinished) -> None:
+        """One line a check; what to do follows where it did not pass, and each row that is wrong."""
+        head = f"{event.outcome:<8}{event.name:<13}{event.seconds:6.1f} s  "
+        what = sentence(event.code, "what", self.language, event.facts)
+        if event.outcome in ("pass", "skipped"):
+            self._line(head + what)
+            return
+        self._end_live_line()
+        place = f"{event.where}: " if event.where else ""
+        hint = sentence(event.code, "hint", self.language, event.facts)
+        rows = [f"{row.where}: {sentence(row.code, 'what', self.language, row.facts)}" for row in event.faults]
+        lines = [f"{head}{place}{what} {hint}", *rows, *event.details.splitlines()]
+        print("\n    ".join(lines), file=sys.stderr if event.outcome == "fail" else sys.stdout, flush=True)
 
     def _trouble(self, event: e.JobFailed | e.CheckpointFailed | e.RowFaulted) -> None:
         self._end_live_line()
@@ -104,6 +122,10 @@ def describe(event: e.Event) -> str:
             return f"checkpoint at step {event.step}: {size:.1f} MiB in {event.seconds:.2f} s ({event.reason})"
         case e.ModelSaved():
             return f"model of step {event.step} saved in {event.folder}"
+        case e.VerificationFinished():
+            parts = {"passed": event.passed, "warned": event.warned, "failed": event.failed, "skipped": event.skipped}
+            told = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
+            return f"{told}; results in {event.folder}"
         case e.RunAlreadyFinished():
             return f"nothing to do: {event.folder} has come to its end"
         case e.StopRequested():

@@ -8,6 +8,7 @@
         checkpoints/        full training states, newest last
         best_model/         the adapter with the lowest validation loss
         final_model/        the adapter at the end: its manifest marks the run as finished
+        verification/       what was checked before it, when that was asked for; else in runs/verification-<id>/
 """
 
 import json
@@ -139,6 +140,16 @@ def chat_folder(root: Path) -> Path:
 def audit_folder(root: Path) -> Path:
     """Where the audit log of this runs folder lies."""
     return root / "audit"
+
+
+def new_verification(root: Path) -> Path:
+    """A folder for a verification that belongs to no run: a name that is never used again."""
+    return root / f"verification-{new_id()}"
+
+
+def verification_file(folder: Path) -> Path:
+    """The results of the verification of a run, or of one that has this folder of its own."""
+    return folder / "verification" / "verification_results.json"
 
 
 def find(root: Path, name: str) -> Run:

@@ -56,6 +56,7 @@ class Snapshot:
     version: grows with every event; equal versions mean that nothing changed.
     state: one of STATES; "interrupted" is a run whose process died.
     command: what the job does, by the name of its command ("StartTraining").
+    checks: of the present verification, in order; the last one may still be under way.
     failure: the event that ended a failed job.
     warnings: events that a person should see although the job goes on (a checkpoint that could not be written, one
         that was put aside, rows skipped).
@@ -81,6 +82,8 @@ class Snapshot:
     hardware: Series = field(default_factory=Series)
     rotation_error: float | None = None
     saved: e.ModelSaved | None = None
+    checks: tuple[e.CheckStarted | e.CheckFinished, ...] = ()
+    verified: e.VerificationFinished | None = None
     failure: e.JobFailed | None = None
     warnings: tuple[e.Event, ...] = ()
     log: tuple[e.Event, ...] = ()
@@ -176,4 +179,10 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
             return {"hardware": s.hardware.append(event)}
         case e.ModelSaved():
             return {"saved": event}
+        case e.CheckStarted():
+            return {"checks": (*s.checks, event)}
+        case e.CheckFinished():
+            return {"checks": (*s.checks[:-1], event)}
+        case e.VerificationFinished():
+            return {"verified": event}
     return {}

@@ -13,6 +13,7 @@ FLOORS = [
     {"answer", "data", "measure", "checkpoint", "audit", "audit_chain", "audit_entries", "audit_verdict"},
     {"model"},
     {"train", "chat"},
+    {"verify", "verify_estimate", "verify_finding", "verify_inputs", "verify_machine", "verify_trial", "verify_victim"},
     {"commands", "snapshot", "jobs", "engine"},
     {"progress", "__main__", ""},
 ]

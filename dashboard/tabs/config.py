@@ -11,7 +11,8 @@ from dashboard import cards
 from dashboard.bridge import Page, TabParts
 from dashboard.draft import View
 from dashboard.tabs import config_cards, config_fields
-from so8t_engine import BadInput, EngineError, SettingsError, config
+from dashboard.verify_card import verify_card
+from so8t_engine import BadInput, EngineError, SettingsError, Snapshot, config
 
 Updates = dict[Any, Any]
 """From a component to its new value; components that are not in it stay as they are."""
@@ -23,9 +24,12 @@ _QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_i
 
 
 def build(page: Page) -> TabParts:
-    """The tab's components and handlers. The timer keeps only the draft's revision fresh: see `_ConfigTab`."""
+    """The tab's components and handlers. The timer keeps fresh the draft's revision (see `_ConfigTab`) and the checks."""
     tab = _ConfigTab(page)
-    return TabParts([tab.revision], lambda snapshot: [str(page.bridge.draft.view().revision)])
+    return TabParts(
+        [tab.revision, tab.verification],
+        lambda snapshot: [str(page.bridge.draft.view().revision), verify_card(snapshot, page)],
+    )
 
 
 class _ConfigTab:
@@ -47,6 +51,9 @@ class _ConfigTab:
         with gr.Row(elem_classes="so-grid so-config", equal_height=False):
             with gr.Column(elem_classes="so-left", min_width=0):
                 self._toolbar(view)
+                self.verification = gr.HTML(
+                    verify_card(Snapshot(), page), apply_default_css=False, js_on_load=_PRESSED, elem_id="config-verify"
+                )
                 for group, members in config_cards.groups(self.fields.values()):
                     self._card(group, members, view)
             with gr.Column(elem_classes="so-right", min_width=0):
@@ -124,6 +131,7 @@ class _ConfigTab:
         self.upload.upload(self._uploaded, [self.upload, self.seen], **options)
         gr.on([self.name_save.click, self.name.submit], self._save_as, [self.name, self.seen], **options)
         self.cancel.click(self._dismiss, None, **options)
+        self.verification.click(self._verify, None, outputs=[self.notice], show_progress="hidden", api_visibility="private")
         self.notice.click(self._obey, [self.name, self.seen], **options)
         self.revision.change(self._refresh, [self.seen], **options)
         Context.root_block.load(lambda: self._updates(None), None, **options)
@@ -275,6 +283,18 @@ class _ConfigTab:
 
     def _dismiss(self) -> Updates:
         return {self.notice: "", self.name_row: gr.Row(visible=False)}
+
+    def _verify(self, event: gr.EventData) -> str:
+        """A button of the verification's card; a refusal comes back as a card."""
+        try:
+            match event._data.get("do"):
+                case "verify":
+                    self.page.bridge.verify()
+                case "stop":
+                    self.page.bridge.engine.cancel()
+        except EngineError as error:
+            return cards.refused(self.page, error)
+        return ""
 
     def _obey(self, name: str, seen: int, event: gr.EventData) -> Updates:
         """A button of the notice."""

@@ -68,7 +68,7 @@ class Decoder:
         start = cache.get_seq_length() if known else 0
         ids = torch.tensor([row.prompt[start:]], device=self.voices.device)
         positions = torch.arange(start, len(row.prompt), device=self.voices.device)[None]
-        logits = self.voices.forward(ids, positions, None, cache, [row.voice])
+        logits = self.voices.forward(ids, positions, None, cache, [row.voice])[:, -1]
         row.held = len(row.prompt)
         first = _drawn(logits, [row])
         self._cache = joined([*self._strips(), strip(cache, 0)]) if self.rows else cache
@@ -88,7 +88,7 @@ class Decoder:
             places = torch.arange(length + 1, device=device)
             unused = torch.tensor([[length - row.held] for row in self.rows], device=device)
             mask = (places >= unused).long()
-        logits = self.voices.forward(ids, positions, mask, self._cache, [row.voice for row in self.rows])
+        logits = self.voices.forward(ids, positions, mask, self._cache, [row.voice for row in self.rows])[:, -1]
         tokens = _drawn(logits, self.rows)
         for row, token in zip(self.rows, tokens, strict=True):
             row.held += 1

@@ -98,13 +98,14 @@ class Voices:
         return self._hashes[voice]
 
     def forward(
-        self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: Cache, voices: Sequence[str]
+        self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: Cache, voices: Sequence[str], places: int = 1
     ) -> Tensor:
-        """Logits (rows, vocabulary) of the last place, float32.
+        """Logits (rows, places, vocabulary) of the last places, float32.
 
         Args:
             ids, positions: (rows, new) token ids and their positions.
-            mask: (rows, held + new), 0 for places that a row does not use; None when every row uses all.
+            mask: (rows, held + new), 0 for places that a row does not use; None when every row uses all. Or bool
+                (rows, 1, new, held + new): which new place sees which.
             cache: keys and values of what came before; grows by `new`.
             voices: for each row the voice that speaks.
 
@@ -121,8 +122,8 @@ class Voices:
             layer.rows, layer.spoke = wanted, None
         logits = self._base()(
             input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]  # fmt: skip
+            logits_to_keep=places,
+        ).logits  # fmt: skip
         if any(layer.spoke != wanted for layer in self._adapted):
             raise EngineError("chat.wrong_weights", where=str(self.folder))
         return logits.float()

@@ -1,7 +1,11 @@
 """A tiny random Phi-3 on disk, and ways to load it: float32, bfloat16, 8-bit and 4-bit."""
 
+import shutil
+
 import pytest
 import torch
+from canary import TOKENIZER
+from made import DEMO_MODEL
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Phi3Config, Phi3ForCausalLM
 
 # Multiples of 64 everywhere: bitsandbytes' 4-bit CPU kernel takes nothing else.
@@ -28,6 +32,24 @@ def phi3_folder(tmp_path_factory):
     # The usual 0.02 makes a model of this width almost mute: its logits would hardly tell one adapter from another.
     model = Phi3ForCausalLM(Phi3Config(**SHAPE, **HEADS, **TOKENS, initializer_range=0.1))
     model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def loud_model(tmp_path_factory):
+    """A random model whose weights are large enough for its tokens to depend on what it reads, with the demo's tokenizer."""
+    folder = tmp_path_factory.mktemp("loud")
+    torch.manual_seed(5)
+    # Multiples of 64 everywhere: bitsandbytes' 4-bit CPU kernel takes nothing else.
+    settings = Phi3Config(
+        vocab_size=3072, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=4, max_position_embeddings=4096, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        initializer_range=0.15,
+    )  # fmt: skip
+    Phi3ForCausalLM(settings).save_pretrained(folder)
+    for name in TOKENIZER:
+        if (DEMO_MODEL / name).exists():
+            shutil.copy(DEMO_MODEL / name, folder)
     return folder
 
 
