@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import pytest
 from made import row, write_rows
@@ -213,3 +214,46 @@ def test_full_disk_loses_no_event(run, monkeypatch):
     stored = [x for x in run.events() if isinstance(x, e.StopRequested)]
     assert [x.job for x in stored] == list("012345")
     assert fingerprint(run.config_file)
+
+
+def test_a_paused_job_stands_still_between_two_events_and_goes_on():
+    """The chat loads its model in such a pause: loading turns global switches of torch."""
+    worker, done = Worker(Snapshot()), []
+
+    def stage(cancel):
+        for _ in range(400):
+            done.append(len(done))
+            time.sleep(0.002)
+            yield e.StepFinished(step=len(done), epoch=0.0, loss=1.0, label_nll=None, learning_rate=0.0,
+                                 gradient_norm=0.0, tokens=1, seconds=0.0)  # fmt: skip
+
+    with worker.paused(10):  # nothing runs: a job that begins now waits for the end of the pause
+        worker.start("StartTraining", stage)
+        time.sleep(0.1)
+        assert not done
+    while len(done) < 5:
+        time.sleep(0.001)
+    with worker.paused(10):
+        stood = len(done)
+        time.sleep(0.1)
+        assert len(done) == stood < 400
+    worker.wait(30)
+    assert len(done) == 400 and worker.snapshot().state == "finished"
+
+
+def test_a_pause_that_the_job_does_not_come_to_is_refused_and_forgotten():
+    worker, begun, free = Worker(Snapshot()), threading.Event(), threading.Event()
+
+    def stage(cancel):
+        begun.set()
+        free.wait(30)
+        yield e.RunAlreadyFinished(run="x", folder="x")
+
+    worker.start("StartTraining", stage)
+    assert begun.wait(30)
+    with pytest.raises(Busy) as refused, worker.paused(0.05):
+        pass
+    assert refused.value.code == "engine.no_pause"
+    free.set()
+    worker.wait(30)
+    assert worker.snapshot().state == "finished"

@@ -12,7 +12,18 @@ import torch
 from made import DEMO_MODEL, row, write_rows
 from safetensors.torch import load_file, save_file
 
-from so8t_engine import Engine, StartTraining, StartVerification, config, errors, runs, verify_machine, verify_trial
+from so8t_engine import (
+    Engine,
+    StartTraining,
+    StartVerification,
+    checkpoint,
+    config,
+    errors,
+    runs,
+    verify_machine,
+    verify_trial,
+    verify_victim,
+)
 from so8t_engine import events as e
 from so8t_engine import verify as verification
 from so8t_engine.__main__ import main
@@ -257,6 +268,20 @@ def test_a_disk_that_forgets_what_it_confirmed_is_found(tmp_path, tiny_settings,
         return told
 
     monkeypatch.setattr(verify_trial, "_killed", forgetful)
+    end = found(tiny_settings, tmp_path / "v")["kill"]
+    assert (end.outcome, end.code) == ("fail", "verify.kill_lost")
+
+
+@pytest.mark.parametrize("wrong", ["older", "content"])
+def test_a_kill_that_leaves_an_older_checkpoint_or_other_bytes_is_a_fail(tiny_settings, tmp_path, monkeypatch, wrong):
+    only(monkeypatch, "kill")
+
+    def killed(folder, mode):
+        held = b"other" if wrong == "content" else verify_victim.content(3)
+        checkpoint.save(folder, 3, lambda target: (target / "state.bin").write_bytes(held), {}, keep=2)
+        return 4 if wrong == "older" else 3
+
+    monkeypatch.setattr(verify_trial, "_killed", killed)
     end = found(tiny_settings, tmp_path / "v")["kill"]
     assert (end.outcome, end.code) == ("fail", "verify.kill_lost")
 
