@@ -27,13 +27,13 @@ from so8t_engine import Run
 from so8t_engine.answer.format import Answer, Final, build
 from so8t_engine.audit import Audit
 from so8t_engine.chat.reply import Reply
-from so8t_engine.chat.sides import Voice
 from so8t_engine.chat.speaker import Question, Speaker
 from so8t_engine.data import pieces
 from so8t_engine.jobs import Worker
 from so8t_engine.model import so8t
 from so8t_engine.settings import ROOT, ChatSettings, ModelSettings, SO8TSettings
 from so8t_engine.snapshot import Snapshot
+from so8t_engine.voice import Voice
 
 DEMO = ROOT / "assets" / "demo_model"
 HELDOUT = ROOT / "assets" / "data" / "demo_heldout.jsonl"

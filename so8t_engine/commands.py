@@ -24,6 +24,25 @@ class StartVerification(Command):
     run: str = ""
 
 
+class RunEvaluation(Command):
+    """Measure how a model decides.
+
+    model: "original", id or folder of a run ("run:<id>" too), or folder of a model.
+    test_data: JSONL file with four-class rows; "" takes the test rows of the run (of `settings` where it is no run).
+    output: the evaluation's own folder; "" makes a new one in the run, or under `settings.runs`. A folder that holds an
+        interrupted evaluation of the same model and rows is gone on with.
+    scored, generated: which of the two modes; benchmarks: whether the general benchmarks run as well.
+    """
+
+    settings: Settings
+    model: str = "original"
+    test_data: str = ""
+    output: str = ""
+    scored: bool = True
+    generated: bool = True
+    benchmarks: bool = True
+
+
 class StartTraining(Command):
     """Train with `settings`.
 

@@ -201,6 +201,21 @@ class ValidationFinished(Event):
     best: bool
 
 
+class ValidationScored(Event):
+    """The four classes of the validation rows were scored while training. Shares of rows, 0.0 to 1.0.
+
+    unsafe_allow, over_refusal: as in measure.metrics; None where no row could show one.
+    """
+
+    step: int
+    rows: int
+    accuracy: float
+    macro_f1: float
+    unsafe_allow: float | None
+    over_refusal: float | None
+    seconds: float
+
+
 class CheckpointSaved(Event):
     """A checkpoint is on disk and its manifest was verified."""
 
@@ -266,3 +281,84 @@ class VerificationFinished(Event):
     failed: int
     seconds: float
     skipped: int = 0
+
+
+# Evaluation
+
+
+class EvaluationOpened(Event):
+    """The rows are chosen and the model is about to be loaded.
+
+    model: key of the model; name: what a person reads for it. file: where the rows come from; split: "test" for the
+        run's own test rows, "file" for all rows of a file.
+    rows: how many are evaluated. excluded: how many were left out, by reason: "training", "validation" (seen by the
+        run), "duplicates", "limit".
+    modes: those asked for, in order: "scored", "generated", "benchmarks".
+    resumed: whether the folder held answers of the same evaluation before.
+    """
+
+    folder: str
+    model: str
+    name: str
+    file: str
+    split: Literal["test", "file"]
+    rows: int
+    excluded: dict[str, int]
+    modes: tuple[str, ...]
+    resumed: bool
+
+
+class EvaluationProgressed(Event):
+    """How far a mode is. mode: "scored", "generated", "alone" (a few answers one at a time, for their latency), or
+    "benchmarks". `done` of `total` rows (benchmarks: requests of the task `detail`); seconds: of this mode so far, in
+    this try; begun: rows that an earlier try had done."""
+
+    mode: str
+    done: int
+    total: int
+    seconds: float
+    begun: int = 0
+    detail: str = ""
+
+
+class ModeEvaluated(Event):
+    """A mode came to its end. Each estimate is (value, low, high), a share of rows with its 95 % interval; None where
+    no row could show one. unparseable: answers that named no class."""
+
+    mode: Literal["scored", "generated"]
+    rows: int
+    accuracy: tuple[float, float, float]
+    macro_f1: tuple[float, float, float]
+    unsafe_allow: tuple[float, float, float] | None
+    over_refusal: tuple[float, float, float] | None
+    unparseable: int
+    seconds: float
+
+
+class BenchmarkFinished(Event):
+    """A general benchmark was run, or could not be.
+
+    group: "glue", "superglue" or "japanese". outcome: "measured" or "not run".
+    metrics: by the field's usual name ("acc", "f1", "exact_match"), (value, standard error), 0.0 to 1.0; the standard
+        error is None where it can't be told. Empty when it was not run.
+    rows, few_shot, seed: what was asked. code, where, facts: why it was not run.
+    """
+
+    task: str
+    group: str
+    outcome: Literal["measured", "not run"]
+    metrics: dict[str, tuple[float, float | None]] = {}
+    rows: int = 0
+    few_shot: int = 0
+    seed: int = 0
+    seconds: float = 0.0
+    code: str = ""
+    where: str = ""
+    facts: dict[str, str] = {}
+
+
+class EvaluationFinished(Event):
+    """Everything asked for was measured; `folder` holds the results and the reports."""
+
+    folder: str
+    seconds: float

@@ -244,6 +244,56 @@ class ChatSettings(Group):
     )  # fmt: skip
 
 
+class EvaluateSettings(Group):
+    """How a model's decisions are measured."""
+
+    batch_size: int = setting(
+        16, ge=1, le=1024, unit="answers",
+        en=("Answers side by side", "Whole answers that are written at once. Halved by itself when memory is full."),
+        ja=("同時に書く回答数", "一度に生成する回答の数です。メモリーが足りなければ自動で半分にします。"),
+    )  # fmt: skip
+    max_tokens: int = setting(
+        512, ge=1, le=4096, unit="tokens",
+        en=("Longest answer", "An answer ends here at the latest, its thinking included."),
+        ja=("回答の最大長", "思考部分も含め、遅くともこの長さで回答を終えます。"),
+    )  # fmt: skip
+    limit: int = setting(
+        0, ge=0, le=10_000_000, unit="rows",
+        en=("Row limit", "At most this many rows, drawn by the seed. 0: all of them."),
+        ja=("行数の上限", "シードで選んだ、この行数だけを評価します。0 ならすべて評価します。"),
+    )  # fmt: skip
+    every_minutes: float = setting(
+        10.0, ge=0.0, le=10_000.0, unit="minutes",
+        en=("Score while training", "Minutes between two four-class scores of the validation rows. 0: none."),
+        ja=("学習中の評価の間隔", "学習中に検証データの 4 クラス判定を採点する間隔です。0 なら行いません。"),
+    )  # fmt: skip
+
+
+class BenchmarkSettings(Group):
+    """General benchmarks, by lm-evaluation-harness."""
+
+    data: str = setting(
+        "data/benchmarks", min_length=1,
+        en=("Benchmark data", "Folder with one folder a task. What is not there is reported as not run."),
+        ja=("ベンチマークのデータ", "タスクごとのフォルダーを置く場所です。無いものは「未実行」と表示します。"),
+    )  # fmt: skip
+    tasks: tuple[str, ...] = setting(
+        ("glue", "superglue", "japanese"),
+        en=("Tasks", "Groups (glue, superglue, japanese) or single tasks (sst2, jnli …)."),
+        ja=("タスク", "グループ (glue, superglue, japanese) または個別のタスク (sst2, jnli など) です。"),
+    )
+    limit: int = setting(
+        0, ge=0, le=10_000_000, unit="rows",
+        en=("Row limit a task", "At most this many rows of each task, drawn by the seed. 0: all of them."),
+        ja=("タスクごとの行数の上限", "各タスクで、シードで選んだこの行数だけを使います。0 ならすべて使います。"),
+    )  # fmt: skip
+    few_shot: int = setting(
+        0, ge=0, le=32, unit="examples",
+        en=("Examples before each question", "Solved examples in the prompt (few-shot), from the task's training rows."),
+        ja=("例題の数", "各問の前に置く解答つきの例の数 (few-shot) です。タスクの学習用の行から選びます。"),
+    )  # fmt: skip
+
+
 class ThinkSettings(Group):
     """The endpoint /think, for programs on this machine."""
 
@@ -320,6 +370,8 @@ class Settings(Group):
     train: TrainSettings = TrainSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     chat: ChatSettings = ChatSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    benchmarks: BenchmarkSettings = BenchmarkSettings()
     think: ThinkSettings = ThinkSettings()
     ollama: OllamaSettings = OllamaSettings()
 
@@ -328,8 +380,9 @@ class Settings(Group):
         return (ROOT / path).resolve()
 
     def fingerprint(self) -> str:
-        """SHA-256 of all that shapes the weights: where runs lie, how often they are saved, who chats with them does not."""
-        values = self.model_dump(mode="json", exclude={"runs", "checkpoint", "chat", "think", "ollama"})
+        """SHA-256 of all that shapes the weights: where runs lie, how often they are saved, how they are tried does not."""
+        beside = {"runs", "checkpoint", "chat", "evaluate", "benchmarks", "think", "ollama"}
+        values = self.model_dump(mode="json", exclude=beside)
         values["base_model"] = str(self.resolve(self.base_model))
         values["dataset"] = str(self.resolve(self.dataset))
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -57,6 +57,8 @@ class Snapshot:
     state: one of STATES; "interrupted" is a run whose process died.
     command: what the job does, by the name of its command ("StartTraining").
     checks: of the present verification, in order; the last one may still be under way.
+    scores: four-class scores of the validation rows while training.
+    evaluation, evaluating, evaluated: of the present evaluation: what it is about, how far it is, what it has found.
     failure: the event that ended a failed job.
     warnings: events that a person should see although the job goes on (a checkpoint that could not be written, one
         that was put aside, rows skipped).
@@ -84,6 +86,11 @@ class Snapshot:
     saved: e.ModelSaved | None = None
     checks: tuple[e.CheckStarted | e.CheckFinished, ...] = ()
     verified: e.VerificationFinished | None = None
+    scores: Series = field(default_factory=Series)
+    evaluation: e.EvaluationOpened | None = None
+    evaluating: e.EvaluationProgressed | None = None
+    evaluated: tuple[e.ModeEvaluated | e.BenchmarkFinished, ...] = ()
+    evaluation_finished: e.EvaluationFinished | None = None
     failure: e.JobFailed | None = None
     warnings: tuple[e.Event, ...] = ()
     log: tuple[e.Event, ...] = ()
@@ -121,7 +128,7 @@ class Snapshot:
 def fold(snapshot: Snapshot, event: e.Event) -> Snapshot:
     """The snapshot after `event`."""
     changes = _changes(snapshot, event)
-    if not isinstance(event, e.HardwareSampled | e.StepFinished):
+    if not isinstance(event, e.HardwareSampled | e.StepFinished | e.EvaluationProgressed):
         changes["log"] = (*snapshot.log[-(LOG_LENGTH - 1) :], event)
     return replace(snapshot, version=snapshot.version + 1, **changes)
 
@@ -137,7 +144,18 @@ def replay(past: Iterable[e.Event]) -> Snapshot:
 def with_history(snapshot: Snapshot, past: Iterable[e.Event]) -> Snapshot:
     """`snapshot` of a job that goes on with a run, with the curves that the run's earlier tries have left."""
     old = replay(past)
-    curves = ("steps", "validations", "checkpoints", "resumes", "hardware", "dataset", "lengths", "model", "plan")
+    curves = (
+        "steps",
+        "validations",
+        "scores",
+        "checkpoints",
+        "resumes",
+        "hardware",
+        "dataset",
+        "lengths",
+        "model",
+        "plan",
+    )
     return replace(snapshot, version=snapshot.version + 1, **{name: getattr(old, name) for name in curves})
 
 
@@ -165,12 +183,14 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
             return {"plan": event}
         case e.Resumed():
             return {"resumes": s.resumes.append(event), "steps": s.steps.until(event.step),
-                    "validations": s.validations.until(event.step), "saved": None, "failure": None}  # fmt: skip
+                    "validations": s.validations.until(event.step), "scores": s.scores.until(event.step), "saved": None, "failure": None}  # fmt: skip
         case e.StepFinished():
             seen = event.rotation_error if event.rotation_error is not None else s.rotation_error
             return {"steps": s.steps.append(event), "rotation_error": seen}
         case e.ValidationFinished():
             return {"validations": s.validations.append(event)}
+        case e.ValidationScored():
+            return {"scores": s.scores.append(event)}
         case e.CheckpointSaved():
             return {"checkpoints": s.checkpoints.append(event)}
         case e.CheckpointFailed() | e.CheckpointPutAside():
@@ -185,4 +205,12 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
             return {"checks": (*s.checks[:-1], event)}
         case e.VerificationFinished():
             return {"verified": event}
+        case e.EvaluationOpened():
+            return {"evaluation": event}
+        case e.EvaluationProgressed():
+            return {"evaluating": event}
+        case e.ModeEvaluated() | e.BenchmarkFinished():
+            return {"evaluated": (*s.evaluated, event)}
+        case e.EvaluationFinished():
+            return {"evaluation_finished": event}
     return {}

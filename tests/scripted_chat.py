@@ -15,8 +15,8 @@ from so8t_engine import BadInput, Engine, EngineError, checkpoint, config, runs
 from so8t_engine.answer.format import Answer, Final, build
 from so8t_engine.chat.desk import Desk
 from so8t_engine.chat.reply import Reply
-from so8t_engine.chat.sides import Voice
 from so8t_engine.chat.speaker import Question
+from so8t_engine.voice import Voice
 
 SECRET = "INNER MONOLOGUE 独り言"
 """Stands in every thinking section: nobody may ever see it."""

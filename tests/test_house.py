@@ -10,7 +10,7 @@ from made import ROOT, environment
 FLOORS = [
     {"errors", "record", "events"},
     {"disk", "settings", "config", "config_edit", "config_faults", "config_text", "runs", "hardware", "ollama"},
-    {"answer", "data", "measure", "checkpoint", "audit", "audit_chain", "audit_entries", "audit_verdict"},
+    {"answer", "data", "measure", "checkpoint", "voice", "audit", "audit_chain", "audit_entries", "audit_verdict"},
     {"model"},
     {"train", "chat"},
     {"verify", "verify_estimate", "verify_finding", "verify_inputs", "verify_machine", "verify_trial", "verify_victim"},

@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from so8t_engine.chat.conversation import Conversation
 from so8t_engine.chat.reply import Told
-from so8t_engine.chat.sides import ORIGINAL
 from so8t_engine.disk import retried, sync_folder
 from so8t_engine.errors import BadInput, EngineError
 from so8t_engine.measure.statistics import sign_test
 from so8t_engine.record import Record
+from so8t_engine.voice import ORIGINAL
 
 CHOICES = ("left", "right", "tie", "bad")
 """bad: both are."""

@@ -16,10 +16,11 @@ from so8t_engine.chat import arena, conversation, sides, transcript
 from so8t_engine.chat.conversation import Conversation, Side, Turn
 from so8t_engine.chat.picture import picture, refusal_picture, turn_picture
 from so8t_engine.chat.round import Round
-from so8t_engine.chat.sides import Guest, Voice
+from so8t_engine.chat.sides import Guest
 from so8t_engine.chat.speaker import Speaker
 from so8t_engine.errors import BadInput, Busy, EngineError, SettingsError
 from so8t_engine.settings import Settings
+from so8t_engine.voice import Voice
 
 LONGEST_TEXT = 32_000
 """Characters of a prompt, and of a system text."""

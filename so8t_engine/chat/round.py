@@ -6,9 +6,10 @@ from so8t_engine.audit import Audit
 from so8t_engine.chat import guest
 from so8t_engine.chat.conversation import Conversation, Turn
 from so8t_engine.chat.reply import Reply, Told
-from so8t_engine.chat.sides import Guest, Voice
+from so8t_engine.chat.sides import Guest
 from so8t_engine.chat.speaker import Question, Speaker
 from so8t_engine.errors import EngineError
+from so8t_engine.voice import Voice
 
 SEEDS = 2**31
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from so8t_engine.chat.reply import Reply
-from so8t_engine.chat.sides import Voice
 from so8t_engine.errors import Busy, EngineError
 from so8t_engine.settings import ChatSettings
+from so8t_engine.voice import Voice
 
 if TYPE_CHECKING:  # loads torch: only the thread does, with its first question
     from so8t_engine.data.pieces import TextStream

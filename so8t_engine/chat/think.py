@@ -14,10 +14,10 @@ from typing import Any
 from so8t_engine import runs
 from so8t_engine.audit import Audit
 from so8t_engine.chat.reply import Reply
-from so8t_engine.chat.sides import ORIGINAL, RUN, Voice, resolve
 from so8t_engine.chat.speaker import Question, Speaker
 from so8t_engine.errors import BadInput, Busy, EngineError
 from so8t_engine.settings import Settings
+from so8t_engine.voice import ORIGINAL, RUN, Voice, resolve
 
 FIELDS = ("prompt", "history", "system")
 ROLES = ("user", "assistant")

@@ -13,11 +13,11 @@ from so8t_engine import events as e
 from so8t_engine.answer.hidden import NO_ANSWER
 from so8t_engine.audit import Audit, verify
 from so8t_engine.chat.reply import Reply
-from so8t_engine.chat.sides import Voice
 from so8t_engine.chat.speaker import ROWS, Question, Speaker
 from so8t_engine.model.generate import Decoder
 from so8t_engine.model.voices import Voices
 from so8t_engine.settings import ChatSettings, ModelSettings
+from so8t_engine.voice import Voice
 
 LONG = 60.0
 SHOWN_TEXT = LEARNED.partition("<final>")[2].removesuffix("</final>")
