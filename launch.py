@@ -34,7 +34,9 @@ STAMP = VENV / "so8t_studio.json"
 LOCK = ("pyproject.toml", "constraints.txt")
 """While these are the same, nothing is installed again."""
 
-EXTRAS = {"start": [], "setup": [], "test": ["dev"]}
+EXTRAS = {"start": ["benchmarks"], "setup": ["benchmarks"], "test": ["benchmarks", "dev"]}
+"""What each command installs beside the program: the general benchmarks (a third of a GB) belong to what a person gets."""
+
 PYTHON_PAGE = "https://www.python.org/downloads/release/python-31316/"
 WHEELS = "https://download.pytorch.org/whl/"
 

@@ -25,11 +25,14 @@ IDLE_GAP = 10.0
 
 AXES = ("step", "tokens", "time")
 
+DECISIONS = {"unsafe_allow": "@danger", "over_refusal": "@escalation", "accuracy": "@accent", "macro_f1": "@muted"}
+"""The figures of a four-class score, what costs most first, each with its colour."""
+
 LAYOUT = {
     "paper_bgcolor": "rgba(0,0,0,0)",
     "plot_bgcolor": "rgba(0,0,0,0)",
     "font": {"family": "Inter, 'Noto Sans JP', sans-serif", "size": 12, "color": "@muted"},
-    "margin": {"l": 40, "r": 80, "t": 10, "b": 40},
+    "margin": {"t": 10, "b": 40},
     "showlegend": False,
     "hovermode": "x unified",
     "hoverlabel": {"bgcolor": "@card", "bordercolor": "@line", "font": {"color": "@text", "size": 12}},
@@ -78,7 +81,7 @@ def curves(snapshot: Snapshot, page: Page) -> dict[str, dict | None]:
     """The training's charts by name; None where there is nothing to draw yet."""
     steps = list(snapshot.steps)
     if not steps:
-        return dict.fromkeys(("loss", "label_nll", "learning_rate", "speed"))
+        return dict.fromkeys(("loss", "decisions", "label_nll", "learning_rate", "speed"))
     road = _Road(steps, page)
     marks = _marks(snapshot, road, page)
     speeds = [step.tokens / step.seconds if step.seconds else None for step in steps]
@@ -97,6 +100,7 @@ def curves(snapshot: Snapshot, page: Page) -> dict[str, dict | None]:
     rates = [step.learning_rate for step in steps]
     return {
         "loss": _figure(measured("loss", "loss"), road, marks),
+        "decisions": _decisions(snapshot, road, marks, page),
         "label_nll": _figure(measured("label_nll", "label_nll"), road, marks)
         if any(step.label_nll is not None for step in steps) else None,
         "learning_rate": _figure(
@@ -145,17 +149,19 @@ def hardware(snapshot: Snapshot, page: Page) -> dict[str, dict | None]:
 
 
 def csv(snapshot: Snapshot) -> str:
-    """Every step as a row, nothing left out; validation figures stand in the row of their step."""
+    """Every step as a row, nothing left out; figures of the validation rows stand in the row of their step."""
     columns = ("step", "epoch", "loss", "label_nll", "learning_rate", "gradient_norm", "tokens", "seconds",
                "rotation_error")  # fmt: skip
     validations = {validation.step: validation for validation in snapshot.validations}
+    scores = {score.step: score for score in snapshot.scores}
     text = io.StringIO()
     writer = csv_format.writer(text, lineterminator="\r\n")
-    writer.writerow([*columns, "val_loss", "val_label_nll"])
+    writer.writerow([*columns, "val_loss", "val_label_nll", *(f"val_{name}" for name in DECISIONS)])
     for step in snapshot.steps:
         seen = validations.get(step.step)
         validation = (seen.loss, seen.label_nll) if seen else (None, None)
-        writer.writerow([*(getattr(step, name) for name in columns), *validation])
+        decisions = (getattr(scores.get(step.step), name, None) for name in DECISIONS)
+        writer.writerow([*(getattr(step, name) for name in columns), *validation, *decisions])
     return text.getvalue()
 
 
@@ -177,6 +183,12 @@ class _Road:
         """The places of some steps; a step before the first one lies at the start."""
         indexes = [max(0, bisect_right(self.xs["step"], step) - 1) for step in steps]
         return {axis: [self.xs[axis][i] for i in indexes] for axis in AXES}
+
+    def whole(self) -> dict:
+        """A trace that shows nothing: a chart of few points has the same axis as the others with it."""
+        ends = self.at([self.xs["step"][0], self.xs["step"][-1]])
+        return {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "x": ends["step"], "y": [None, None],
+                "meta": {"x": ends}}  # fmt: skip
 
 
 def _marks(snapshot: Snapshot, road: _Road, page: Page) -> dict:
@@ -200,13 +212,31 @@ def _marks(snapshot: Snapshot, road: _Road, page: Page) -> dict:
     }  # fmt: skip
 
 
-def _figure(traces: list[dict], road: _Road, marks: dict, y: dict | None = None, left: int = 40) -> dict:
-    layout = _layout(road.titles, y or {}, left)
+def _decisions(snapshot: Snapshot, road: _Road, marks: dict, page: Page) -> dict | None:
+    """The four-class scores of the validation rows, in per cent."""
+
+    def curve(name: str, color: str) -> dict | None:
+        scores = [score for score in snapshot.scores if score.step <= road.xs["step"][-1]]
+        seen = [(score.step, 100 * value) for score in scores if (value := getattr(score, name)) is not None]
+        if not seen:
+            return None
+        words = page.t(f"chart.{name}")
+        return _points(words, road.at([step for step, _ in seen]), [value for _, value in seen], color, ".1f",
+                       label=lambda value: f"{words} {numbers.percent(value)}")  # fmt: skip
+
+    drawn = [trace for name, color in DECISIONS.items() if (trace := curve(name, color))]
+    return _figure([*drawn, road.whole()], road, marks, y={"range": [0, 100]}, right=140) if drawn else None
+
+
+def _figure(
+    traces: list[dict], road: _Road, marks: dict, y: dict | None = None, left: int = 40, right: int = 80
+) -> dict:
+    layout = _layout(road.titles, y or {}, left, right)
     return {"data": [*traces, marks["ticks"]], "layout": layout, "meta": {"marks": marks["lines"]}}
 
 
-def _layout(titles: dict[str, str], y: dict, left: int) -> dict:
-    layout = LAYOUT | {"margin": LAYOUT["margin"] | {"l": left}, "yaxis": LAYOUT["yaxis"] | y}
+def _layout(titles: dict[str, str], y: dict, left: int, right: int = 80) -> dict:
+    layout = LAYOUT | {"margin": LAYOUT["margin"] | {"l": left, "r": right}, "yaxis": LAYOUT["yaxis"] | y}
     return layout | {"meta": {"titles": titles}}
 
 
@@ -228,7 +258,10 @@ def _line(
     }  # fmt: skip
 
 
-def _points(name: str, x: Xs, values: Sequence[float], *, label: Callable[[float], str]) -> dict:
+def _points(
+    name: str, x: Xs, values: Sequence[float], color: str = "@text", fmt: str = ".3f", *,
+    label: Callable[[float], str],
+) -> dict:  # fmt: skip
     """Single measurements, joined by a dotted line: nothing is known between them."""
     kept = downsample(values)
     x = {axis: [places[i] for i in kept] for axis, places in x.items()}
@@ -238,8 +271,8 @@ def _points(name: str, x: Xs, values: Sequence[float], *, label: Callable[[float
         meta["label"] = label(y[-1])
     return {
         "type": "scatter", "mode": "markers+lines", "name": name, "x": x["step"], "y": y, "meta": meta,
-        "marker": {"color": "@text", "size": 6}, "line": {"color": "@text", "width": 1, "dash": "dot"},
-        "hovertemplate": "%{y:.3f}",
+        "marker": {"color": color, "size": 6}, "line": {"color": color, "width": 1, "dash": "dot"},
+        "hovertemplate": f"%{{y:{fmt}}}", "cliponaxis": False,
     }  # fmt: skip
 
 

@@ -57,6 +57,10 @@ def sentence(event: events.Event, page: Page) -> str:
             return page.t(key, **facts | {n: Path(facts[n]).name for n in ("checkpoint", "folder") if n in facts})
         case events.ValidationFinished():
             return page.t("log.ValidationBest" if event.best else key, step=event.step, loss=numbers.loss(event.loss))
+        case events.ValidationScored():
+            shares = {name: getattr(event, name) for name in ("unsafe_allow", "over_refusal", "accuracy", "macro_f1")}
+            told = {name: numbers.percent(None if share is None else 100 * share) for name, share in shares.items()}
+            return page.t(key, step=event.step, rows=numbers.count(event.rows), **told)
         case events.CheckpointSaved():
             return page.t(key, step=event.step, size=numbers.file_size(event.bytes), seconds=f"{event.seconds:.1f}")
         case events.CheckpointFailed():

@@ -11,7 +11,7 @@ from so8t_engine import EngineError, Run, Settings, Snapshot, events
 
 SHOWN_CHECKPOINTS = 10
 
-CURVES = ("loss", "label_nll", "learning_rate", "speed")
+CURVES = ("loss", "decisions", "label_nll", "learning_rate", "speed")
 HARDWARE = ("cpu", "ram", "gpu", "vram", "temperature", "power")
 
 

@@ -44,6 +44,8 @@ def _run(options: argparse.Namespace) -> int:
             command: commands.Command = commands.LintDataset(settings=settings)
         case "verify":
             command = commands.StartVerification(settings=settings)
+        case "evaluate":
+            command = _evaluation(settings, options)
         case "train":
             output = str(Path(options.output).resolve()) if options.output else ""
             command = commands.StartTraining(settings=settings, output=output, resume=options.resume)
@@ -61,6 +63,20 @@ def _run(options: argparse.Namespace) -> int:
             code = 2
     engine.wait()
     return code
+
+
+def _evaluation(settings: config.Settings, options: argparse.Namespace) -> commands.RunEvaluation:
+    """Paths are read from where the caller stands; a name that is a folder there is one."""
+
+    def path(text: str) -> str:
+        return str(Path(text).resolve()) if text else ""
+
+    model = path(options.model) if Path(options.model).is_dir() else options.model
+    modes = ("scored", "generated") if options.mode == "both" else (options.mode,)
+    return commands.RunEvaluation(
+        settings=settings, model=model, test_data=path(options.test_data), output=path(options.output_dir),
+        scored="scored" in modes, generated="generated" in modes, benchmarks=not options.skip_hf_benchmark,
+    )  # fmt: skip
 
 
 def _verify_audit(options: argparse.Namespace) -> int:
@@ -107,7 +123,7 @@ def _stop_on_signal(stop: Callable[[], None]) -> None:
 
 def _overrides(options: argparse.Namespace) -> list[str]:
     """--base-model and --dataset are read from where the caller stands, as any path on a command line."""
-    named = {"base_model": getattr(options, "base_model", None), "dataset": options.dataset}
+    named = {"base_model": getattr(options, "base_model", None), "dataset": getattr(options, "dataset", None)}
     paths = [f"{name}={Path(value).resolve()}" for name, value in named.items() if value]
     return paths + options.set
 
@@ -130,9 +146,19 @@ def _parser() -> argparse.ArgumentParser:
     checks = jobs.add_parser("verify", help="try a little of everything that a training needs, before it")
     for job in (train, checks):
         job.add_argument("--base-model", metavar="DIR", help="folder of the model to retrain")
+    test = jobs.add_parser("evaluate", help="measure how a model decides")
+    test.add_argument("--model", required=True, metavar="RUN|DIR|original", help="a run, the folder of a model, or original")
+    test.add_argument("--test-data", default="", metavar="FILE", help="JSONL rows (default: those kept for testing)")
+    test.add_argument("--output-dir", default="", metavar="DIR", help="its own folder (default: a new one)")
+    test.add_argument(
+        "--mode", choices=("scored", "generated", "both"), default="both",
+        help="likeliest class (fast), whole answers, or both (default)",
+    )  # fmt: skip
+    test.add_argument("--skip-hf-benchmark", action="store_true", help="leave the general benchmarks out")
     for job in (train, lint, checks):
-        job.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
         job.add_argument("--dataset", metavar="FILE", help="JSONL file with the rows")
+    for job in (train, lint, checks, test):
+        job.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
         job.add_argument("--set", action="append", default=[], metavar="key=value", help="change one setting")
     log = jobs.add_parser("audit", help="the audit log").add_subparsers(dest="action", required=True, metavar="ACTION")
     verify = log.add_parser("verify", help="find out whether anything in the log was changed, deleted or moved")
@@ -144,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     think.add_argument("--system", metavar="TEXT", help="system text (default: the one the model was trained with)")
     think.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
     think.add_argument("--json", action="store_true", help="print final, label, confidence, reason and audit_id")
-    for command in (train, lint, checks, verify, think):
+    for command in (train, lint, checks, test, verify, think):
         language = "ja" if os.environ.get("LANG", "").startswith("ja") else "en"
         command.add_argument("--language", choices=LANGUAGES, default=language, help="language of the messages")
     return parser

@@ -6,18 +6,22 @@ A stage is imported by its first command, so that a page can open before torch i
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from so8t_engine import hardware
+from so8t_engine import evaluations, hardware
 from so8t_engine import runs as run_folders
+from so8t_engine import voice as voices
 from so8t_engine.audit import Audit
 from so8t_engine.chat.desk import Desk
 from so8t_engine.chat.speaker import Speaker
 from so8t_engine.chat.think import Think
-from so8t_engine.commands import Command, LintDataset, StartTraining, StartVerification
+from so8t_engine.commands import Command, LintDataset, RunEvaluation, StartTraining, StartVerification
 from so8t_engine.config import ROOT, Settings
+from so8t_engine.errors import BadInput
+from so8t_engine.evaluations import Finished
 from so8t_engine.events import Event, RunAlreadyFinished, RunOpened
 from so8t_engine.jobs import Cancel, Worker
-from so8t_engine.runs import Run
+from so8t_engine.runs import Evaluation, Run
 from so8t_engine.snapshot import Snapshot, replay
+from so8t_engine.voice import Voice
 
 
 class Engine:
@@ -77,6 +81,21 @@ class Engine:
         """Every run, newest first."""
         return run_folders.all_runs(self.runs_folder)
 
+    def evaluations(self) -> list[Finished]:
+        """Every finished evaluation, newest first."""
+        return evaluations.finished(self.runs_folder)
+
+    def interrupted(self) -> list[Evaluation]:
+        """Evaluations that were begun and can go on, newest first."""
+        return evaluations.interrupted(self.runs_folder)
+
+    def voices(self, settings: Settings) -> list[Voice]:
+        """Every model of ours that can be evaluated: the original, then the runs that have an adapter, newest first.
+
+        Reads no weights: whether a run's files are whole is found out when it is evaluated.
+        """
+        return voices.listed(self.runs_folder, settings)
+
     def show(self, run: Run) -> None:
         """Put a stored run on view. Raises Busy while a job runs."""
         self._worker.show(replay(run.events()))
@@ -92,6 +111,8 @@ def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
             return _verification(command, cancel)
         case StartTraining():
             return _training(command, cancel)
+        case RunEvaluation():
+            return _evaluation(command, cancel)
     raise TypeError(f"no stage for {type(command).__name__}")
 
 
@@ -106,6 +127,19 @@ def _verification(command: StartVerification, cancel: Cancel) -> Iterator[Event]
     run = run_folders.find(root, command.run)
     with run.lock():
         yield from verify(settings, run.folder, cancel)
+
+
+def _evaluation(command: RunEvaluation, cancel: Cancel) -> Iterator[Event]:
+    from so8t_engine.evaluate.suite import MODES, evaluate
+
+    settings: Settings = command.settings
+    root = settings.resolve(settings.runs)
+    voice = voices.named(command.model, root, settings)
+    folder = Path(command.output) if command.output else run_folders.new_evaluation(root, voice.run)
+    modes = tuple(mode for mode in MODES if getattr(command, mode))
+    if not modes:
+        raise BadInput("evaluate.no_mode")
+    yield from evaluate(settings, voice, folder, modes, command.test_data, cancel)
 
 
 def _training(command: StartTraining, cancel: Cancel) -> Iterator[Event]:

@@ -105,9 +105,9 @@ class Worker:
         return snapshot.command if snapshot.active else ""
 
     def settled(self) -> bool:
-        """Whether the job has taken all the memory it will: a training that has done a step; a verification never has."""
+        """Whether the job has taken all the memory it will: a training that has done a step, others never."""
         snapshot = self._snapshot
-        if snapshot.command == "StartVerification":
+        if snapshot.command in ("StartVerification", "RunEvaluation"):
             return False
         last = snapshot.steps.last
         return snapshot.command != "StartTraining" or (last is not None and last.time >= snapshot.started)

@@ -24,6 +24,8 @@ class Printer:
         """Print what a person should know of `event`."""
         if isinstance(event, e.StepFinished):
             self._step(event)
+        elif isinstance(event, e.EvaluationProgressed):
+            self._evaluating(event)
         elif isinstance(event, e.CheckFinished):
             self._check(event)
         elif isinstance(event, e.JobFailed | e.CheckpointFailed | e.RowFaulted):
@@ -49,8 +51,24 @@ class Printer:
             parts.append(f"{clock(left)} left")
         text = "  ".join(parts)
         if self.live:
-            print("\r" + text.ljust(self.width), end="", flush=True)
-            self.width = len(text)
+            self._renew(text)
+        else:
+            print(text, flush=True)
+
+    def _renew(self, text: str) -> None:
+        print("\r" + text.ljust(self.width), end="", flush=True)
+        self.width = len(text)
+
+    def _evaluating(self, event: e.EvaluationProgressed) -> None:
+        if not self.live and event.done != event.total and time.monotonic() - self.shown < PLAIN_SECONDS:
+            return
+        self.shown = time.monotonic()
+        fresh = event.done - event.begun
+        left = event.seconds / fresh * (event.total - event.done) if fresh else None
+        name = f"{event.mode} {event.detail}".strip()
+        text = f"{name} {event.done:,}/{event.total:,}" + (f"  {clock(left)} left" if left is not None else "")
+        if self.live:
+            self._renew(text)
         else:
             print(text, flush=True)
 
@@ -117,6 +135,11 @@ def describe(event: e.Event) -> str:
         case e.ValidationFinished():
             label = "" if event.label_nll is None else f", label {event.label_nll:.3f}"
             return f"validation at step {event.step}: loss {event.loss:.3f}{label}" + (" (best)" if event.best else "")
+        case e.ValidationScored():
+            figures = {"unsafe ALLOW": event.unsafe_allow, "over-refusal": event.over_refusal,
+                       "accuracy": event.accuracy, "macro F1": event.macro_f1}  # fmt: skip
+            told = ", ".join(f"{name} {value:.1%}" for name, value in figures.items() if value is not None)
+            return f"four classes at step {event.step}, {event.rows} validation rows: {told}"
         case e.CheckpointSaved():
             size = event.bytes / 2**20
             return f"checkpoint at step {event.step}: {size:.1f} MiB in {event.seconds:.2f} s ({event.reason})"
@@ -126,6 +149,16 @@ def describe(event: e.Event) -> str:
             parts = {"passed": event.passed, "warned": event.warned, "failed": event.failed, "skipped": event.skipped}
             told = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
             return f"{told}; results in {event.folder}"
+        case e.EvaluationOpened():
+            gone = ", ".join(f"{count} {name}" for name, count in event.excluded.items() if count)
+            more = (f"; left out: {gone}" if gone else "") + ("; going on" if event.resumed else "")
+            return f"{event.name} on {event.rows} rows of {event.file}{more}"
+        case e.ModeEvaluated():
+            return _measured(event)
+        case e.BenchmarkFinished():
+            return _benchmark(event)
+        case e.EvaluationFinished():
+            return f"results in {event.folder}"
         case e.RunAlreadyFinished():
             return f"nothing to do: {event.folder} has come to its end"
         case e.StopRequested():
@@ -144,3 +177,29 @@ def _dataset(event: e.DatasetRead) -> str:
              f"{event.without_output} without output" if event.without_output else "",
              f"{event.skipped} bad rows skipped, the first: {event.first_skipped}" if event.skipped else ""]  # fmt: skip
     return "; ".join(filter(None, [f"{event.rows} rows ({classes})", splits, *extra]))
+
+
+def _measured(event: e.ModeEvaluated) -> str:
+    figures = {
+        "unsafe ALLOW": event.unsafe_allow, "over-refusal": event.over_refusal, "accuracy": event.accuracy,
+        "macro F1": event.macro_f1,
+    }  # fmt: skip
+    parts = [f"{name} {_estimate(value)}" for name, value in figures.items()]
+    if event.unparseable:
+        parts.append(f"{event.unparseable} named no class")
+    return f"{event.mode}: " + "; ".join(parts)
+
+
+def _estimate(value: tuple[float, float, float] | None) -> str:
+    return "not measured (no such row)" if value is None else f"{value[0]:.1%} ({value[1]:.1%} to {value[2]:.1%})"
+
+
+def _benchmark(event: e.BenchmarkFinished) -> str:
+    if event.outcome == "not run":
+        place = f" {event.where}" if event.where else ""
+        return f"{event.task}: not run: {sentence(event.code, 'what', 'en', event.facts)}{place}"
+    told = ", ".join(
+        f"{name} {value:.3f}" + (f" ± {error:.3f}" if error is not None else "")
+        for name, (value, error) in event.metrics.items()
+    )
+    return f"{event.task}: {told} ({event.rows} rows, {event.few_shot}-shot)"

@@ -9,6 +9,7 @@
         best_model/         the adapter with the lowest validation loss
         final_model/        the adapter at the end: its manifest marks the run as finished
         verification/       what was checked before it, when that was asked for; else in runs/verification-<id>/
+        evaluation/<id>/    one evaluation of its model; those of other models lie in runs/evaluation-<id>/
 """
 
 import json
@@ -103,6 +104,33 @@ class Run:
             file.write(text)
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation's folder. Properties give paths; nothing is written here."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name.removeprefix("evaluation-")
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / "rows.jsonl"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "evaluation_results.json"
+
+    def answers(self, mode: str) -> Path:
+        """What was measured so far in this mode ("scored", "generated"), a line a row."""
+        return self.folder / f"{mode}.jsonl"
+
+
 def create(folder: Path, settings: config.Settings, dataset_fingerprint: str) -> Run:
     """Make the folder of a new run. Raises BadInput when something else stands there."""
     if folder.exists() and any(folder.iterdir()):
@@ -150,6 +178,17 @@ def new_verification(root: Path) -> Path:
 def verification_file(folder: Path) -> Path:
     """The results of the verification of a run, or of one that has this folder of its own."""
     return folder / "verification" / "verification_results.json"
+
+
+def new_evaluation(root: Path, run: Path | None) -> Path:
+    """A folder for an evaluation of this run's model, or of one that belongs to no run."""
+    return run / "evaluation" / new_id() if run else root / f"evaluation-{new_id()}"
+
+
+def evaluation_folders(root: Path) -> list[Path]:
+    """Every folder that holds an evaluation's plan: under `root` and in its runs. Newest first."""
+    plans = [*root.glob("evaluation-*/plan.json"), *root.glob("*/evaluation/*/plan.json")]
+    return [plan.parent for plan in sorted(plans, key=lambda plan: plan.parent.name[-22:], reverse=True)]
 
 
 def find(root: Path, name: str) -> Run:

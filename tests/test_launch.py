@@ -258,7 +258,8 @@ def copy(tmp_path) -> Copy:
 
 
 TORCH = f"-m pip install -q torch=={launch.pinned_torch()}+cpu"
-PACKAGES = "-m pip install -q -c constraints.txt -e ."
+PACKAGES = "-m pip install -q -c constraints.txt -e .[benchmarks]"
+PACKAGES_AND_TESTS = PACKAGES.replace("]", ",dev]")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere PyPI's torch is the CPU build: other commands")
 
 
@@ -281,7 +282,7 @@ def test_the_tests_add_what_they_need_once(copy):
     copy.run("setup")
     copy.calls()
     assert copy.run("test", "tests/test_x.py", "-k", "y")[0] == 0
-    assert copy.calls()[1::2] == [PACKAGES + "[dev]", "-m pytest tests/test_x.py -k y"]
+    assert copy.calls()[1::2] == [PACKAGES_AND_TESTS, "-m pytest tests/test_x.py -k y"]
     copy.run("test")
     assert copy.calls() == ["-m pytest"]
     copy.run()
@@ -296,7 +297,7 @@ def test_a_changed_lock_installs_again_with_the_same_extras(copy, name):
     with (copy.folder / name).open("a") as file:
         file.write("\n# changed\n")
     copy.run("setup")
-    assert copy.calls()[:2] == [TORCH, PACKAGES + "[dev]"]
+    assert copy.calls()[:2] == [TORCH, PACKAGES_AND_TESTS]
 
 
 @linux

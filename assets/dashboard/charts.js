@@ -9,6 +9,7 @@ window.studio = window.studio || {};
   const figures = new Map();
   const due = new Set();
   const LABEL_GAP = 14;
+  const NARROW = 440; // pixels
   let axis = localStorage.getItem("so-axis") || "step";
   let plotly = null;
 
@@ -23,12 +24,16 @@ window.studio = window.studio || {};
 
   // What gr.HTML components call
 
+  studio.takes = (found) => {
+    for (const [name, figure] of Object.entries(found)) {
+      figures.set(name, figure);
+      redraw(name);
+    }
+  };
+
   studio.draws = (props, watch) => {
     const take = () => {
-      for (const [name, figure] of Object.entries(JSON.parse(props.value || "{}"))) {
-        figures.set(name, figure);
-        redraw(name);
-      }
+      studio.takes(JSON.parse(props.value || "{}"));
       hideWhatTheMachineLacks();
     };
     take();
@@ -85,13 +90,14 @@ window.studio = window.studio || {};
   function dressed(figure, place) {
     const tokens = getComputedStyle(document.body);
     const color = (value) => {
-      if (typeof value === "string" && value[0] === "@") return tokens.getPropertyValue(`--so-${value.slice(1)}`).trim();
-      if (Array.isArray(value)) return value; // the numbers: nothing to colour
+      if (typeof value === "string" && value[0] === "@") return token(tokens, value.slice(1));
+      if (Array.isArray(value)) return figure.plain ? value.map(color) : value; // the numbers: nothing to colour
       if (value && typeof value === "object") {
         return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, color(inner)]));
       }
       return value;
     };
+    if (figure.plain) return plain(figure, place, color);
     const data = figure.data.map((trace) => ({ ...color(trace), x: along(trace.meta.x) }));
     const layout = color(figure.layout);
     layout.height = place.offsetHeight;
@@ -110,6 +116,26 @@ window.studio = window.studio || {};
     layout.shapes = shapes;
     layout.annotations = [...endLabels(data, place, layout), ...(layout.height > 200 ? annotations : [])];
     return { data, layout };
+  }
+
+  // "accent" or "danger/40": the opacity in per cent
+
+  function token(tokens, words) {
+    const [name, share] = words.split("/");
+    const found = tokens.getPropertyValue(`--so-${name}`).trim();
+    if (share === undefined) return found;
+    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(found.slice(at, at + 2), 16));
+    return `rgba(${red},${green},${blue},${Number(share) / 100})`;
+  }
+
+  // A figure that is no curve over steps is drawn as it is; in a narrow place the ticks have their short names.
+
+  function plain(figure, place, color) {
+    const layout = { ...color(figure.layout), width: place.offsetWidth, height: place.offsetHeight };
+    for (const [name, ticktext] of place.offsetWidth < NARROW ? Object.entries(figure.narrow ?? {}) : []) {
+      layout[name] = { ...layout[name], ticktext };
+    }
+    return { data: color(figure.data), layout };
   }
 
   const along = (byAxis) => byAxis[axis] ?? byAxis.time;

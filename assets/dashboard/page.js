@@ -160,7 +160,7 @@ window.studio = window.studio || {};
     if (event.isComposing) return; // Enter that ends a kana conversion starts nothing
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       const button = [...document.querySelectorAll('[data-do="start"]')].find((b) => b.offsetParent && !b.disabled);
-      if (button && shownTab() === "train") {
+      if (button) {
         event.preventDefault();
         button.click();
       }

@@ -76,6 +76,22 @@ def parse(text: str) -> Answer:
     return Answer(task, safety, policy, parse_final(final))
 
 
+def fault(text: str) -> str:
+    """What keeps a whole answer from the format; "" when nothing does.
+
+    "sections": not all four are there, once each, in order; "outside": text stands outside of them; "fields": a field
+    of `<final>` is missing, misplaced, or out of its range.
+    """
+    try:
+        parse(text)
+    except FormatError:
+        match = _SHAPE.search(text)
+        if match is None or any(_ANY_TAG.search(body) for body in match.groups()):
+            return "sections"
+        return "fields" if match.group() == text.strip() else "outside"
+    return ""
+
+
 def parse_final(text: str) -> Final:
     """Read the four fields of a `<final>` section (its text without the tags)."""
     values: dict[str, str] = {}

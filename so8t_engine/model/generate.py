@@ -8,7 +8,8 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from so8t_engine.errors import BadInput
-from so8t_engine.model.cache import Strip, empty, head, joined, strip
+from so8t_engine.model.batch import aligned, sight
+from so8t_engine.model.cache import Strip, admitted, drop, empty, head, joined, strip
 from so8t_engine.model.voices import Voices
 from so8t_engine.settings import ChatSettings
 
@@ -69,12 +70,22 @@ class Decoder:
         ids = torch.tensor([row.prompt[start:]], device=self.voices.device)
         positions = torch.arange(start, len(row.prompt), device=self.voices.device)[None]
         logits = self.voices.forward(ids, positions, None, cache, [row.voice])[:, -1]
-        row.held = len(row.prompt)
-        first = _drawn(logits, [row])
-        self._cache = joined([*self._strips(), strip(cache, 0)]) if self.rows else cache
-        self.rows.append(row)
-        row.produced += first
-        return first[0]
+        return self._take([row], cache, logits)[0]
+
+    @torch.inference_mode()
+    def fill(self, rows: Sequence[Row]) -> list[int]:
+        """Read the prompts of several rows in one pass, take them into the batch, and give back their first tokens.
+
+        Nothing that was kept of an earlier turn is used.
+        """
+        ids, positions, used = aligned([row.prompt for row in rows], self.voices.device)
+        mask = None
+        if len({len(row.prompt) for row in rows}) > 1:
+            places = ids.shape[1]
+            mask = sight(used, torch.ones(places, places, dtype=torch.bool, device=ids.device).tril())
+        cache = empty()
+        logits = self.voices.forward(ids, positions, mask, cache, [row.voice for row in rows])[:, -1]
+        return self._take(rows, cache, logits)
 
     @torch.inference_mode()
     def step(self) -> list[int]:
@@ -86,8 +97,7 @@ class Decoder:
         mask = None
         if any(row.held < length for row in self.rows):
             places = torch.arange(length + 1, device=device)
-            unused = torch.tensor([[length - row.held] for row in self.rows], device=device)
-            mask = (places >= unused).long()
+            mask = (places >= length - positions)[:, None, None]
         logits = self.voices.forward(ids, positions, mask, self._cache, [row.voice for row in self.rows])[:, -1]
         tokens = _drawn(logits, self.rows)
         for row, token in zip(self.rows, tokens, strict=True):
@@ -96,18 +106,23 @@ class Decoder:
         return tokens
 
     @torch.inference_mode()
-    def leave(self, row: Row) -> None:
-        """Take the row out of the batch."""
-        index = self.rows.index(row)
-        strips = self._strips()
-        if row.keep:
-            self._kept.pop(row.keep, None)
-            ids = [*row.prompt, *row.produced][: row.held]
-            self._kept[row.keep] = (row.voice, ids, head(strips[index], row.held))
-            while len(self._kept) > KEPT_ROWS:
-                del self._kept[next(iter(self._kept))]
-        del self.rows[index], strips[index]
-        self._cache = joined(strips) if strips else None
+    def leave(self, *rows: Row) -> None:
+        """Take rows out of the batch. The last ones of `rows` take their places, so the order of the others changes."""
+        strips = self._strips() if any(row.keep for row in rows) else []
+        gone = {self.rows.index(row) for row in rows}
+        for index in gone:
+            if self.rows[index].keep:
+                self._keep(self.rows[index], strips[index])
+        left = len(self.rows) - len(gone)
+        movers = [index for index in range(left, len(self.rows)) if index not in gone]
+        moves = list(zip(movers, sorted(gone), strict=False))
+        for source, target in moves:
+            self.rows[target] = self.rows[source]
+        del self.rows[left:]
+        if self.rows:
+            drop(self._cache, moves, left, self._cache.get_seq_length() - max(row.held for row in self.rows))
+        else:
+            self._cache = None
 
     def forget(self) -> None:
         """Free what is kept for next turns."""
@@ -118,6 +133,30 @@ class Decoder:
             return []
         length = self._cache.get_seq_length()
         return [strip(self._cache, i, length - row.held) for i, row in enumerate(self.rows)]
+
+    def _take(self, rows: Sequence[Row], cache: Cache, logits: Tensor) -> list[int]:
+        """Take rows whose prompts were read into `cache` into the batch; give back their first tokens."""
+        tokens = _drawn(logits, rows)
+        for row in rows:
+            row.held = len(row.prompt)
+        if self._cache is None:
+            self._cache = cache
+        elif not admitted(self._cache, cache):
+            length = cache.get_seq_length()
+            new = [strip(cache, index, length - row.held) for index, row in enumerate(rows)]
+            self._cache = joined([*self._strips(), *new])
+        self.rows += rows
+        for row, token in zip(rows, tokens, strict=True):
+            row.produced.append(token)
+        return tokens
+
+    def _keep(self, row: Row, held: Strip) -> None:
+        """Keep a row's keys and values for a next turn."""
+        self._kept.pop(row.keep, None)
+        ids = [*row.prompt, *row.produced][: row.held]
+        self._kept[row.keep] = (row.voice, ids, head(held, row.held))
+        while len(self._kept) > KEPT_ROWS:
+            del self._kept[next(iter(self._kept))]
 
     def _known(self, row: Row) -> Strip | None:
         """Keys and values of the beginning of the row's prompt, where an earlier turn of the same weights left them."""

@@ -8,17 +8,30 @@ class seeing the prefix and itself alone (a tree of four branches, https://arxiv
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache
 
 from so8t_engine.answer.format import CLASSES, LABEL_FIELD
 from so8t_engine.data.template import Template
 from so8t_engine.model.cache import empty
-from so8t_engine.model.voices import Voices
 
 BATCH_TOKENS = 8192
 """Tokens of prefix in one batch; halved when memory is full."""
+
+
+class Reader(Protocol):
+    """What `score` needs of a model: `Voices`, or the model in training."""
+
+    template: Template
+    device: torch.device
+
+    def forward(
+        self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: Cache, voices: Sequence[str], places: int = 1
+    ) -> Tensor:
+        """Logits (rows, places, vocabulary), float32: see `Voices.forward`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,7 @@ class Branches:
         return cls(tuple(lines[0][:same]), tuple(tuple(line[same:]) for line in lines))
 
 
-def score(voices: Voices, voice: str, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[float]]]:
+def score(voices: Reader, voice: str, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[float]]]:
     """Yield (index in `prompts`, log-likelihoods of the four classes in nats), in no particular order.
 
     Args:
@@ -71,7 +84,7 @@ def score(voices: Voices, voice: str, prompts: Sequence[Sequence[int]]) -> Itera
 
 
 @torch.inference_mode()
-def _scored(voices: Voices, voice: str, prompts: list[Sequence[int]], branches: Branches) -> list[list[float]]:
+def _scored(voices: Reader, voice: str, prompts: list[Sequence[int]], branches: Branches) -> list[list[float]]:
     device, rows = voices.device, [[*prompt, *branches.prefix] for prompt in prompts]
     longest = max(map(len, rows))
     pads = torch.tensor([longest - len(row) for row in rows], device=device)

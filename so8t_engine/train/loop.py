@@ -28,6 +28,7 @@ from so8t_engine.train.loss import Sums, answer_loss
 from so8t_engine.train.optimizer import build_optimizer, learning_rate, set_rate
 from so8t_engine.train.pet import pet_factor, pet_penalty
 from so8t_engine.train.state import Progress, load_state, random_states, save_adapter, save_state
+from so8t_engine.train.watch import Watch
 
 ROTATION_CHECK_STEPS = 10
 """Steps between two measurements of how orthogonal the rotations are."""
@@ -44,8 +45,8 @@ def train(settings: Settings, run: Run, cancel) -> Iterator[e.Event]:
         cancel: anything with `is_set()`; looked at once a batch.
 
     Yields:
-        DatasetRead, LengthsCounted, ModelLoaded, TrainingPlanned, then steps, validations and checkpoints, then
-        ModelSaved unless it was stopped.
+        DatasetRead, LengthsCounted, ModelLoaded, TrainingPlanned, then steps, validations, checkpoints and scores,
+        then ModelSaved unless it was stopped.
 
     Raises:
         BadInput: rows, model or settings can't be trained with.
@@ -98,6 +99,8 @@ class _Session:
         yield self._encode(template, parts)
         yield self._load(folder)
         train = settings.train
+        room = train.batch_size * max(len(example.ids) for example in self.train_rows)
+        self.watch = Watch(self.model, template, parts.validation, settings, room)
         self.schedule = Schedule(
             len(self.train_rows), train.batch_size, train.gradient_accumulation, train.epochs, settings.seed
         )  # fmt: skip
@@ -167,7 +170,7 @@ class _Session:
             yield e.Resumed(step=found.step, checkpoint=str(found.folder), changed=", ".join(changed))
 
     def steps(self, cancel) -> Iterator[e.Event]:
-        """Every step from the present one to the last, with validation and checkpoints between them."""
+        """Every step from the present one to the last, with validation, checkpoints and scores between them."""
         last_saved, saved_at = self.progress.step, time.monotonic()
         total = self.schedule.steps
         self.model.train()
@@ -189,6 +192,9 @@ class _Session:
                 event = self._try_save()
                 last_saved = self.progress.step if isinstance(event, e.CheckpointSaved) else last_saved
                 yield event
+            if self.progress.step < total and self.watch.due:
+                yield from self.watch.look(self.progress.step, cancel)
+        yield from self.watch.look(total, cancel)  # behind the last checkpoint: a stop in it costs no step
 
     def _step(self, cancel) -> e.StepFinished | None:
         begun = time.monotonic()

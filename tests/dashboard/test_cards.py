@@ -62,6 +62,7 @@ ENDS = {
         events.CheckpointSaved(step=3, folder=NASTY, bytes=10, seconds=1.0, reason="interval"),
         events.Resumed(step=2, checkpoint=NASTY),
         events.ValidationFinished(step=3, loss=float("nan"), label_nll=None, rows=1, seconds=1.0, best=False),
+        events.ValidationScored(step=3, rows=1, accuracy=1.0, macro_f1=1.0, unsafe_allow=None, over_refusal=0.0, seconds=1.0),
     ],
 }  # fmt: skip
 

@@ -1,0 +1,270 @@
+// The Evaluate tab: sends what the form says, fetches finished evaluations as pieces of HTML, and remembers in this
+// window alone what is looked at. What runs is drawn by Gradio's timer, for every window alike.
+"use strict";
+
+window.studio = window.studio || {};
+
+(() => {
+  const language = document.documentElement.lang;
+  const KEPT_FORM = "so-evaluate-form";
+  const KEPT_VIEW = "so-evaluate-view";
+  const kept = (name) => JSON.parse(sessionStorage.getItem(name) ?? "{}");
+
+  // chosen: "" follows the newest evaluation
+  const view = { chosen: "", other: "", mode: "scored", ...kept(KEPT_VIEW) };
+  const nowhere = { expected: "", given: "", number: 0 };
+  let cell = nowhere;
+  let keys = [];
+  let known = ""; // the list's keys as the results on view were drawn with
+  let finished = null; // the evaluation that ended last, as the timer told it
+  let send = null;
+  const asked = new Map(); // place -> number of its last request: an older answer comes too late
+
+  const tab = () => document.querySelector(".so-evaluate");
+  const part = (name) => tab()?.querySelector(`[data-part="${name}"]`);
+  const shown = () => part("results")?.querySelector(".so-evaluated");
+  const keep = () => sessionStorage.setItem(KEPT_VIEW, JSON.stringify(view));
+  const address = (path, values = {}) => `/evaluations${path}?${new URLSearchParams({ ...values, language })}`;
+
+  async function ask(name, url) {
+    const number = (asked.get(name) ?? 0) + 1;
+    asked.set(name, number);
+    try {
+      const answer = await fetch(url, { cache: "no-store" });
+      return asked.get(name) === number ? answer : null;
+    } catch {
+      return null; // the dashboard has ended: page.js says so and comes back with it
+    }
+  }
+
+  /** Fetches HTML into a place; what stands there stays until the new one has come. True when it was put there. */
+  async function load(name, url) {
+    part(name)?.setAttribute("aria-busy", "true");
+    const answer = await ask(name, url);
+    const html = await answer?.text();
+    const place = part(name);
+    if (html === undefined || !place) return false;
+    place.innerHTML = html;
+    place.removeAttribute("aria-busy");
+    return answer.ok;
+  }
+
+  // The form
+
+  const form = () => tab().querySelector(".so-evaluate-form");
+  const rowsOf = (element) => element.querySelector("[name=evaluate-rows]:checked").value;
+
+  function asks() {
+    const values = { rows: rowsOf(form()) };
+    for (const input of form().querySelectorAll("select, [type=checkbox], [name=path], [name=limit]")) {
+      values[input.name] = input.type === "checkbox" ? input.checked : input.value;
+    }
+    return values;
+  }
+
+  function recall(element) {
+    const values = kept(KEPT_FORM);
+    for (const input of element.querySelectorAll("input")) {
+      if (input.type === "radio") input.checked = input.value === (values.rows ?? "test");
+      else if (values[input.name] === undefined) continue;
+      else if (input.type === "checkbox") input.checked = values[input.name];
+      else input.value = values[input.name];
+    }
+    element.querySelector("[name=path]").disabled = rowsOf(element) !== "file";
+  }
+
+  function offer(options) {
+    const select = form().querySelector("select");
+    if (select.innerHTML === options) return;
+    const wanted = select.value || kept(KEPT_FORM).model;
+    select.innerHTML = options;
+    if ([...select.options].some((option) => option.value === wanted)) select.value = wanted;
+  }
+
+  // The lists, and which evaluation is on view
+
+  async function refresh() {
+    if (studio.tab !== "evaluate" || !tab()) return; // it is read when the tab opens
+    const answer = await ask("lists", address(""));
+    if (!answer?.ok) return;
+    const found = await answer.json();
+    keys = found.keys;
+    offer(found.models);
+    part("list").innerHTML = found.list;
+    part("interrupted").innerHTML = found.interrupted;
+    if (!keys.length) part("results").innerHTML = found.empty;
+    else show();
+  }
+
+  async function show() {
+    const wanted = keys.includes(view.chosen) ? view.chosen : keys[0];
+    for (const button of part("list").querySelectorAll("[data-evaluation]")) {
+      button.setAttribute("aria-current", String(button.dataset.evaluation === wanted));
+    }
+    const same = shown()?.dataset.shown === wanted;
+    if (same && known === keys.join()) return;
+    known = keys.join();
+    if (same) return renew(wanted);
+    if (!(await load("results", address(`/${wanted}`)))) return;
+    cell = nowhere;
+    const root = shown();
+    studio.takes(JSON.parse(root.dataset.figures));
+    studio.slots(root);
+    const select = root.querySelector("[data-compare]");
+    if (select && [...select.options].some((option) => option.value === view.other)) select.value = view.other;
+    else view.other = "";
+    chooseMode(view.mode);
+  }
+
+  /** Another evaluation has come or gone: only the head tells of others, and what is read below stays. */
+  async function renew(wanted) {
+    const answer = await ask("results", address(`/${wanted}`));
+    if (!answer?.ok || shown()?.dataset.shown !== wanted) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(".so-evaluated-head");
+    shown().querySelector(".so-evaluated-head").replaceWith(fresh);
+    const select = fresh.querySelector("[data-compare]");
+    if (select) select.value = view.other;
+  }
+
+  // Inside one evaluation
+
+  function chooseMode(wanted) {
+    const root = shown();
+    const modes = root.dataset.modes.split(" ").filter(Boolean);
+    if (!modes.length) return;
+    const mode = (root.dataset.mode = modes.includes(wanted) ? wanted : modes[0]);
+    for (const one of root.querySelectorAll("[data-of]")) one.hidden = one.dataset.of !== mode;
+    for (const button of root.querySelectorAll("[data-mode]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
+    }
+    cell = nowhere;
+    drawCases();
+    drawComparison();
+  }
+
+  function drawCases() {
+    const root = shown();
+    for (const button of root.querySelectorAll(".so-cells button")) {
+      const on = button.dataset.expected === cell.expected && button.dataset.given === cell.given;
+      button.setAttribute("aria-pressed", String(on && button.closest("[data-of]").dataset.of === root.dataset.mode));
+    }
+    return load("cases", address(`/${root.dataset.shown}/cases`, { mode: root.dataset.mode, ...cell }));
+  }
+
+  async function openCell(button) {
+    cell = { expected: button.dataset.expected, given: button.dataset.given, number: 0 };
+    if (!(await drawCases())) return;
+    const card = shown().querySelector(".so-cases");
+    card.scrollIntoView({ block: "nearest" });
+    card.focus({ preventScroll: true });
+  }
+
+  async function drawComparison() {
+    const root = shown();
+    const place = part("comparison");
+    if (!place) return;
+    place.hidden = !view.other;
+    if (!view.other) return place.replaceChildren();
+    await load("comparison", address(`/${root.dataset.shown}/with/${view.other}`, { mode: root.dataset.mode }));
+  }
+
+  function compareWith(other) {
+    view.other = other;
+    keep();
+    const select = shown().querySelector("[data-compare]");
+    if (select) select.value = other;
+    return drawComparison();
+  }
+
+  async function turnPage(button) {
+    const number = Number(button.dataset.page);
+    const place = button.closest("[data-part]").dataset.part;
+    const root = shown();
+    if (place === "cases") {
+      cell = { ...cell, number };
+      await drawCases();
+    } else {
+      const values = { mode: root.dataset.mode, number };
+      await load("changed", address(`/${root.dataset.shown}/changed/${view.other}`, values));
+    }
+    part(place).querySelector(".so-case-list")?.focus();
+  }
+
+  // What a person does
+
+  function wish(values) {
+    if (values.do === "start") view.chosen = ""; // what comes out is then shown at once
+    keep();
+    send?.(values);
+  }
+
+  function press(button) {
+    button.classList.add("so-busy"); // a second press before the answer is no second wish
+    setTimeout(() => button.classList.remove("so-busy"), 1500);
+    const { do: name, what } = button.dataset;
+    wish(name === "start" ? { do: name, ...asks() } : { do: name, what });
+  }
+
+  function clicked(event) {
+    const button = event.target.closest("button");
+    if (!button || button.disabled || button.classList.contains("so-busy")) return;
+    const { evaluation, mode, expected, page, unfold, uncompare } = button.dataset;
+    if (button.dataset.do) press(button);
+    else if (evaluation) {
+      view.chosen = evaluation;
+      keep();
+      show().then(() => matchMedia("(max-width: 900px)").matches && shown()?.scrollIntoView());
+    } else if (mode) {
+      view.mode = mode;
+      keep();
+      chooseMode(mode);
+    } else if (expected !== undefined) openCell(button);
+    else if (page) turnPage(button);
+    else if (uncompare !== undefined) compareWith("");
+    else if (unfold !== undefined) {
+      button.nextElementSibling.hidden = false;
+      button.remove();
+    }
+  }
+
+  document.addEventListener("so-tab", () => refresh());
+
+  studio.evaluation = {
+    /** The card with the button: its event carries every wish of the tab to Python. */
+    wishes(element, trigger) {
+      send = (values) => trigger("click", values);
+      element.addEventListener("click", clicked);
+    },
+
+    listens(element) {
+      element.addEventListener("click", clicked);
+      element.addEventListener("change", (event) => {
+        if (event.target.matches("[data-compare]")) compareWith(event.target.value);
+      });
+      refresh();
+    },
+
+    remembers(element) {
+      recall(element);
+      element.addEventListener("input", () => {
+        sessionStorage.setItem(KEPT_FORM, JSON.stringify(asks()));
+        element.querySelector("[name=path]").disabled = rowsOf(element) !== "file";
+      });
+      element.addEventListener("change", (event) => {
+        if (event.target.value === "file") element.querySelector("[name=path]").focus();
+      });
+    },
+
+    /** The timer's word that the lists are others now. */
+    follows(props, watch) {
+      const take = () => {
+        const [ended] = (props.value || "-").split(" ");
+        if (finished !== null && ended !== "-" && ended !== finished && view.chosen === "") known = "";
+        finished = ended;
+        refresh();
+      };
+      take();
+      watch("value", take);
+    },
+  };
+})();
