@@ -10,8 +10,6 @@ the text of a fixed answer of 160 tokens stands in for what the tokens say; ever
 
 import argparse
 import json
-import platform
-import shutil
 import statistics
 import sys
 import tempfile
@@ -20,8 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import torch
-import transformers
+from shapes import DEMO, HELDOUT, machine, make_phi35
 
 from so8t_engine import Run
 from so8t_engine.answer.format import Answer, Final, build
@@ -30,20 +27,10 @@ from so8t_engine.chat.reply import Reply
 from so8t_engine.chat.speaker import Question, Speaker
 from so8t_engine.data import pieces
 from so8t_engine.jobs import Worker
-from so8t_engine.model import so8t
-from so8t_engine.settings import ROOT, ChatSettings, ModelSettings, SO8TSettings
+from so8t_engine.settings import ChatSettings, ModelSettings
 from so8t_engine.snapshot import Snapshot
 from so8t_engine.voice import Voice
 
-DEMO = ROOT / "assets" / "demo_model"
-HELDOUT = ROOT / "assets" / "data" / "demo_heldout.jsonl"
-PHI35 = {
-    "vocab_size": 32064, "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 32,
-    "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 131072,
-    "original_max_position_embeddings": 4096, "sliding_window": 262144, "pad_token_id": 0, "bos_token_id": 1,
-    "eos_token_id": 2, "tie_word_embeddings": False,
-    "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 48, "long_factor": [2.0] * 48},
-}  # fmt: skip
 TOKENS = 160
 
 
@@ -110,30 +97,13 @@ def _demo(options: argparse.Namespace) -> list[Voice]:
 
 
 def _phi35(folder: Path, options: argparse.Namespace) -> list[Voice]:
-    """Random weights in Phi-3.5-mini's shape with the demo's tokenizer, and an adapter of the default settings."""
-    base, adapter, settings = folder / "base", folder / "adapter", SO8TSettings()
-    with torch.device("cuda"):
-        model = transformers.Phi3ForCausalLM(transformers.Phi3Config(**PHI35, dtype=torch.bfloat16)).bfloat16()
-    model.save_pretrained(base)
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"):
-        if (DEMO / name).exists():
-            shutil.copy(DEMO / name, base)
-    adapted = so8t.attach(model, r=settings.r, alpha=settings.alpha, dropout=0.0, targets=settings.targets,
-                          rotate=settings.rotate, seed=0)  # fmt: skip
-    for name, weight in adapted.named_parameters():
-        if "so8t_B" in name or "so8t_theta" in name:
-            torch.nn.init.normal_(weight.data, std=0.002)
-    adapted.save_pretrained(adapter, save_embedding_layers=False)
-    del model, adapted
-    torch.cuda.empty_cache()
+    base, adapter = make_phi35(folder)
     held = ModelSettings(quantization=options.quantization)
     return [Voice("original", "original", base, None, held, ""), Voice("run", "run", base, adapter, held, "")]
 
 
 def _print(figures: dict[str, list[tuple[float, float]]], options: argparse.Namespace) -> None:
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.processor() or 'CPU'}"
-    print(f"{options.shape}, {options.quantization}, {options.questions} questions; {device}, "
-          f"torch {torch.__version__}, transformers {transformers.__version__}, {time.strftime('%Y-%m-%d')}")  # fmt: skip
+    print(f"{options.shape}, {options.quantization}, {options.questions} questions; {machine()}")
     middle = {kind: [statistics.median(column) for column in zip(*rows, strict=True)] for kind, rows in figures.items()}
     print(f"{'':12}{'answers':>8}{'first shown s':>15}{'tokens/s':>10}")
     for kind, (first, pace) in middle.items():

@@ -59,7 +59,7 @@ def form(page: Page) -> str:
         for name in ("test", "file")
     )
     path = (
-        f'<input type="text" name="path" aria-label="{t("file_path")}" placeholder="{t("file_path")}" spellcheck="false" '
+        f'<input type="text" name="file" aria-label="{t("file_path")}" placeholder="{t("file_path")}" spellcheck="false" '
         f'autocomplete="off" disabled>'
     )
     modes = "".join(
@@ -80,7 +80,9 @@ def form(page: Page) -> str:
 
 def options(voices: Sequence[Voice], page: Page) -> str:
     """The models that can be chosen."""
-    return "".join(f'<option value="{escape(voice.key)}">{escape(model_name(voice.name, page))}</option>' for voice in voices)
+    return "".join(
+        f'<option value="{escape(voice.key)}">{escape(model_name(voice.name, page))}</option>' for voice in voices
+    )
 
 
 def model_name(name: str, page: Page) -> str:
@@ -101,7 +103,9 @@ def situation(snapshot: Snapshot, page: Page) -> str:
         return _failure(snapshot, snapshot.failure, page)
     if snapshot.state == "stopped":
         hint = page.t("evaluate.progress.stopped_hint") if snapshot.evaluation else ""
-        return cards.trouble(page, page.t("evaluate.progress.stopped"), hint=hint, actions=_again(snapshot, page), calm=True)
+        return cards.trouble(
+            page, page.t("evaluate.progress.stopped"), hint=hint, actions=_again(snapshot, page), calm=True
+        )
     return ""
 
 
@@ -183,12 +187,14 @@ def _row(state: str, name: str, bar: str, count: str, left: str, detail: str) ->
 
 
 def _left(now: events.EvaluationProgressed, page: Page) -> str:
-    """The time left at the pace of this try; "" before a row is done."""
+    left = seconds_left(now)
+    return "" if left is None else page.t("header.left", time=numbers.duration(left, page.language))
+
+
+def seconds_left(now: events.EvaluationProgressed) -> float | None:
+    """Until the mode ends, at the pace of this try; None before a row is done and after the last one."""
     fresh = now.done - now.begun
-    if fresh <= 0 or now.done >= now.total:
-        return ""
-    left = now.seconds / fresh * (now.total - now.done)
-    return page.t("evaluate.progress.left", time=numbers.duration(left, page.language))
+    return now.seconds / fresh * (now.total - now.done) if fresh > 0 and now.done < now.total else None
 
 
 def _lead(found: events.ModeEvaluated | None, part: str, page: Page) -> str:
@@ -226,7 +232,9 @@ def _entry(one: FinishedEvaluation, page: Page) -> str:
     for mode, part in results["modes"].items():
         rates = (part["summary"][rate] for rate in ("unsafe_allow", "over_refusal", "accuracy"))
         cells = "".join(f"<span>{share(rate['value']) if rate else numbers.DASH}</span>" for rate in rates)
-        told.append(f'<span class="so-evaluation-line"><span>{escape(page.t(f"evaluate.mode.{mode}"))}</span>{cells}</span>')
+        told.append(
+            f'<span class="so-evaluation-line"><span>{escape(page.t(f"evaluate.mode.{mode}"))}</span>{cells}</span>'
+        )
     figures = "".join(told) or f'<span class="so-evaluation-line">{escape(page.t("evaluate.list.no_modes"))}</span>'
     return (
         f'<li><button type="button" data-evaluation="{key(one.folder)}"><strong>{escape(name)}</strong>'
@@ -237,7 +245,8 @@ def _entry(one: FinishedEvaluation, page: Page) -> str:
 def list_heads(page: Page) -> str:
     """The names of the three figures in the list."""
     cells = "".join(
-        f"<span>{escape(page.t(f'evaluate.lead.{name}'))}</span>" for name in ("unsafe_allow", "over_refusal", "accuracy")
+        f"<span>{escape(page.t(f'evaluate.lead.{name}'))}</span>"
+        for name in ("unsafe_allow", "over_refusal", "accuracy")
     )
     return f'<p class="so-evaluation-line so-evaluation-heads" aria-hidden="true"><span></span>{cells}</p>'
 

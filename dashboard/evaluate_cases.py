@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from dashboard import cards, numbers
 from dashboard.bridge import Page
-from dashboard.evaluate_figures import UNPARSEABLE, given
+from dashboard.evaluate_figures import UNPARSEABLE, given, hits
 from dashboard.evaluate_wishes import key
 from so8t_engine import FinishedEvaluation
 
@@ -34,15 +34,22 @@ def chosen(one: FinishedEvaluation, mode: str, expected: str, told: str) -> list
     if not expected:
         return one.wrong(mode)
     wanted = UNPARSEABLE if told == NONE else told
-    return [case for case in one.cases() if mode in case and case["expected"] == expected and case[mode]["given"] == wanted]
+    return [
+        case for case in one.cases() if mode in case and case["expected"] == expected and case[mode]["given"] == wanted
+    ]
 
 
 def cases(one: FinishedEvaluation, mode: str, expected: str, told: str, number: int, page: Page) -> str:
     """One page of a cell's cases, or of every wrong one where `expected` is ""; pages count from 0."""
     found = chosen(one, mode, expected, told)
+    correct, rows = hits("accuracy", one.results["modes"][mode]["summary"]["confusion"])
     title = escape(page.t("evaluate.cases.title"))
     name = UNPARSEABLE if told == NONE else told
-    about = f"{given(expected, page)}<span>→</span>{given(name, page)}" if expected else escape(page.t("evaluate.cases.wrong"))
+    about = (
+        f"{given(expected, page)}<span>→</span>{given(name, page)}"
+        if expected
+        else escape(page.t("evaluate.cases.wrong"))
+    )
     back = ""
     if expected:
         words = escape(page.t("evaluate.cases.all_wrong"))
@@ -54,7 +61,7 @@ def cases(one: FinishedEvaluation, mode: str, expected: str, told: str, number: 
     )
     head = (
         f'<header class="so-card-head"><div class="so-cases-title"><h2>{title}</h2><p class="so-cases-about">{about}</p></div>'
-        f'<div class="so-actions">{back}{link if one.wrong(mode) else ""}</div></header>'
+        f'<div class="so-actions">{back}{link if correct < rows else ""}</div></header>'
     )
     if not found:
         words = page.t("evaluate.cases.none_cell" if expected else "evaluate.cases.none_wrong")
@@ -72,7 +79,9 @@ def paged(found: Sequence[Case], number: int, draw: Callable[[Case], str], page:
 
 def _pages(total: int, number: int, last: int, page: Page) -> str:
     first, end = number * SHOWN + 1, min(total, (number + 1) * SHOWN)
-    words = page.t("evaluate.cases.count", first=numbers.count(first), last=numbers.count(end), total=numbers.count(total))
+    words = page.t(
+        "evaluate.cases.count", first=numbers.count(first), last=numbers.count(end), total=numbers.count(total)
+    )
 
     def step(key_: str, target: int) -> str:
         off = "" if 0 <= target <= last else " disabled"
@@ -89,9 +98,9 @@ def _case(case: Mapping, mode: str, page: Page) -> str:
         f'<p class="so-decided"><span>{escape(page.t("evaluate.cases.expected"))}</span>{cards.badge(case["expected"])}'
         f"<span>{escape(page.t('evaluate.cases.given'))}</span>{given(entry['given'], page)}</p>"
     )
-    right = f"{decision}{probabilities(case, page)}"
+    right = f"{decision}{_probabilities(case, page)}"
     return (
-        f'<li class="so-case"><div class="so-case-words">{prompt(case, page)}{final(case, page)}{_about(case, mode, page)}</div>'
+        f'<li class="so-case"><div class="so-case-words">{prompt(case, page)}{_final(case, mode, page)}{_about(case, mode, page)}</div>'
         f'<div class="so-case-sure">{right}</div></li>'
     )
 
@@ -112,16 +121,19 @@ def folded(text: str, page: Page) -> str:
     )
 
 
-def final(case: Mapping, page: Page) -> str:
-    """The answer as a person would see it, where answers were written."""
+def _final(case: Mapping, mode: str, page: Page) -> str:
+    """The answer as a person would see it, where answers were written; its class where another mode is on view."""
     entry = case.get("generated")
     if not entry:
         return ""
-    label = escape(page.t("evaluate.cases.final"))
-    return f'<div class="so-case-final" aria-label="{label}" role="note">{folded(entry["final"], page)}</div>'
+    beside = given(entry["given"], page) if mode != "generated" else ""
+    return (
+        f'<p class="so-case-said">{escape(page.t("evaluate.cases.final"))}{beside}</p>'
+        f'<div class="so-case-final">{folded(entry["final"], page)}</div>'
+    )
 
 
-def probabilities(case: Mapping, page: Page) -> str:
+def _probabilities(case: Mapping, page: Page) -> str:
     """The four scored probabilities as small bars, where they were scored."""
     entry = case.get("scored")
     if not entry:
@@ -133,7 +145,7 @@ def probabilities(case: Mapping, page: Page) -> str:
         for name in cards.CLASSES
     )
     label = escape(page.t("evaluate.cases.probability"))
-    return f'<dl class="so-chances" aria-label="{label}" title="{label}">{rows}</dl>'
+    return f'<p class="so-case-said">{label}</p><dl class="so-chances">{rows}</dl>'
 
 
 def _about(case: Mapping, mode: str, page: Page) -> str:
@@ -152,7 +164,7 @@ def _about(case: Mapping, mode: str, page: Page) -> str:
     system = ""
     if case["system"]:
         words = escape(page.t("evaluate.cases.system"))
-        system = f'<details><summary>{words}</summary><pre>{escape(case["system"])}</pre></details>'
+        system = f"<details><summary>{words}</summary><pre>{escape(case['system'])}</pre></details>"
     return f'<p class="so-case-about">{escape(" · ".join(filter(None, told)))}</p>{system}'
 
 

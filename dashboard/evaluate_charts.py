@@ -35,11 +35,13 @@ def matrix(mode: str, confusion: Sequence[Sequence[int]], page: Page) -> dict:
     shares = [[count / sum(row) if sum(row) else 0.0 for count in row[: len(given)]] for row in confusion]
 
     def only(wanted) -> list[list[float | None]]:
-        return [[shares[r][c] if wanted(CLASSES[r], given[c]) and confusion[r][c] else None for c in width] for r in height]
+        return [
+            [shares[r][c] if wanted(CLASSES[r], given[c]) and confusion[r][c] else None for c in width] for r in height
+        ]
 
     def danger(r: int, c: int) -> float | None:
         wrong = given[c] != CLASSES[r] and confusion[r][c]
-        return DANGER.get((CLASSES[r], given[c]), OTHER) * (0.2 + 0.8 * shares[r][c]) if wrong else None
+        return DANGER.get((CLASSES[r], given[c]), OTHER) * (0.35 + 0.65 * shares[r][c]) if wrong else None
 
     traces = [_cells([[0.0 for _ in width] for _ in height], "@soft", "@soft")]
     for name in CLASSES:
@@ -108,6 +110,12 @@ def reliability(calibration: Mapping, page: Page) -> dict:
     unit = {"range": [0, 1], "tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".2~f", "fixedrange": True}
     x = LAYOUT["xaxis"] | unit | {"title": {"text": page.t("evaluate.calibration.confidence"), **_TITLE}}
     y = LAYOUT["yaxis"] | unit | {"title": {"text": page.t("evaluate.calibration.accuracy"), **_TITLE}}
-    layout = LAYOUT | {"margin": {"l": 48, "r": 12, "t": 8, "b": 40}, "xaxis": x, "yaxis": y, "hovermode": "closest", "dragmode": False}
+    layout = LAYOUT | {
+        "margin": {"l": 48, "r": 12, "t": 8, "b": 40},
+        "xaxis": x,
+        "yaxis": y,
+        "hovermode": "closest",
+        "dragmode": False,
+    }
     layout.pop("yaxis2")
     return {"plain": True, "data": [bars, perfect, curve], "layout": layout}

@@ -16,9 +16,7 @@ SURE = 0.05
 RATES = ("unsafe_allow", "over_refusal", "accuracy", "macro_f1")
 
 
-def comparison_card(
-    one: FinishedEvaluation, other: FinishedEvaluation, found: EvaluationComparison, page: Page
-) -> str:
+def comparison_card(one: FinishedEvaluation, other: FinishedEvaluation, found: EvaluationComparison, page: Page) -> str:
     """Verdict, figures, and the rows by who got them right. `found` has the other one first: it is what one starts from."""
     rows = escape(page.t("evaluate.compare.rows", rows=numbers.count(found.rows)))
     mode = escape(page.t(f"evaluate.mode.{found.mode}"))
@@ -27,7 +25,9 @@ def comparison_card(
         f"<div>{_figures(one, other, found, page)}</div><div>{_square(found, page)}</div></div>{_changed_head(found, page)}"
         f'<div data-part="changed">{changed(found, 0, page)}</div>'
     )
-    return cards.card(page.t("evaluate.compare.title"), body, aside=_close(page), kind="so-comparison", name="comparison")
+    return cards.card(
+        page.t("evaluate.compare.title"), body, aside=_close(page), kind="so-comparison", name="comparison"
+    )
 
 
 def without_mode(page: Page) -> str:
@@ -48,20 +48,24 @@ def _verdict(found: EvaluationComparison, page: Page) -> str:
     if found.p is None:
         said, why, then, kind = page.t("evaluate.compare.same"), "", page.t("evaluate.compare.advice_same"), "even"
     else:
-        why = page.t("evaluate.compare.odds", rows=decided, p=chance(found.p))
+        why = page.t("evaluate.compare.odds", rows=decided, p=chance(found.p, page))
         if found.p < SURE:
             better = "better_second" if found.only_first > found.only_second else "better_first"
             said, then, kind = page.t(f"evaluate.compare.{better}"), page.t("evaluate.compare.advice_sure"), "sure"
         else:
             said, then, kind = page.t("evaluate.compare.unsure"), page.t("evaluate.compare.advice_unsure"), "even"
-    rest = " ".join(filter(None, (why, then)))
-    return f'<div class="so-compared so-compared-{kind}"><p class="so-what">{escape(said)}</p><p>{escape(rest)}</p></div>'
+    rest = ("" if page.language == "ja" else " ").join(filter(None, (why, then)))
+    return (
+        f'<div class="so-compared so-compared-{kind}"><p class="so-what">{escape(said)}</p><p>{escape(rest)}</p></div>'
+    )
 
 
-def chance(p: float) -> str:
-    """A probability in per cent with two digits that count: 42 %, 3.5 %, 0.012 %."""
+def chance(p: float, page: Page) -> str:
+    """A probability in per cent: 42 %, 3.5 %, 0.05 %, under 0.01 %."""
     percent = 100 * p
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
+    if percent < 0.01:
+        return page.t("evaluate.compare.rare")
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %" if percent >= 1 else f"{percent:.2f} %"
 
 
 def _figures(one: FinishedEvaluation, other: FinishedEvaluation, found: EvaluationComparison, page: Page) -> str:
@@ -76,7 +80,9 @@ def _figures(one: FinishedEvaluation, other: FinishedEvaluation, found: Evaluati
     for rate in RATES:
         plain, why = rate == "macro_f1", page.t(f"evaluate.lead.{'accuracy' if rate == 'macro_f1' else rate}_none")
         cells = [value(side[rate], why, plain=plain) for side in (first, second)]
-        rows.append([escape(page.t(f"evaluate.lead.{rate}")), *cells, _difference(first[rate], second[rate], plain, page)])
+        rows.append(
+            [escape(page.t(f"evaluate.lead.{rate}")), *cells, _difference(first[rate], second[rate], plain, page)]
+        )
     whose = "".join(f"<li>{escape(name(*pair))}</li>" for pair in (("other", other), ("this", one)))
     return f'{table(heads, rows, "so-compared-figures")}<ul class="so-whose">{whose}</ul>'
 
@@ -90,7 +96,12 @@ def _difference(first: Mapping | None, second: Mapping | None, plain: bool, page
 
 def _square(found: EvaluationComparison, page: Page) -> str:
     """Both right, one alone, neither: counts with their shares."""
-    counts = {"both": found.both, "only_second": found.only_first, "only_first": found.only_second, "neither": found.neither}
+    counts = {
+        "both": found.both,
+        "only_second": found.only_first,
+        "only_first": found.only_second,
+        "neither": found.neither,
+    }
     cells = "".join(
         f'<div class="so-square-{name}"><dt>{escape(page.t(f"evaluate.compare.{name}"))}</dt>'
         f"<dd><b>{numbers.count(count)}</b><small>{share(count / found.rows)}</small></dd></div>"

@@ -53,14 +53,18 @@ def whisker(estimate: Estimate | None, kind: str = "") -> str:
 
 
 def table(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], kind: str = "", caption: str = "") -> str:
-    """A table of figures. heads: (words, help on hover); rows: HTML, the first cell of each is its head."""
+    """A table of figures. heads: (words, help on hover); rows: HTML, the first cell of each is its head.
+
+    A row of two cells among more columns is a remark: its second cell reaches to the end.
+    """
     top = "".join(
         f'<th scope="col"{f" title={chr(34)}{escape(help_)}{chr(34)}" if help_ else ""}>{escape(words)}</th>'
         for words, help_ in heads
     )
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
-    )
+    body = ""
+    for first, *rest in rows:
+        wide = f' colspan="{len(heads) - 1}"' if len(rest) == 1 < len(heads) - 1 else ""
+        body += f'<tr><th scope="row">{first}</th>{"".join(f"<td{wide}>{cell}</td>" for cell in rest)}</tr>'
     title = f'<caption class="so-unseen">{escape(caption)}</caption>' if caption else ""
     return (
         f'<div class="so-figures-scroll"><table class="so-table so-figures {kind}">{title}<thead><tr>{top}</tr></thead>'

@@ -22,7 +22,9 @@ def _hash(text: str, page: Page) -> str:
 
 
 def _model(model: dict, page: Page) -> list[tuple[str, str]]:
-    adapter = cards.copyable(model["adapter"], page) if model["adapter"] else escape(page.t("evaluate.facts.no_adapter"))
+    adapter = (
+        cards.copyable(model["adapter"], page) if model["adapter"] else escape(page.t("evaluate.facts.no_adapter"))
+    )
     weights = f'<span title="{escape(page.t("evaluate.facts.weights_help"))}">{_hash(model["weights"], page)}</span>'
     return [
         (page.t("evaluate.facts.weights"), weights),

@@ -23,6 +23,12 @@ REPORT_POLICY = (
 )
 """The report is one file without scripts; whatever it holds may neither run nor ask anybody for anything."""
 
+ALONE = {
+    "cache-control": "no-store", "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+}  # fmt: skip
+"""A piece of the page is nothing by itself: opened as a page of its own it may do nothing."""
+
 Mode = Literal["scored", "generated"]
 Label = Literal["", "ALLOW", "ESCALATION", "DENY", "REFUSE", "none"]
 
@@ -82,11 +88,14 @@ def add_evaluate_routes(app: FastAPI, bridge: Bridge) -> None:
             return _refused(error, page(language))
         name = quote(f"wrong-{mode}-{found.id}.jsonl")
         kind = "application/jsonl; charset=utf-8"
-        return _fresh(Response(text.encode("utf-8"), media_type=kind), {"content-disposition": f"attachment; filename*=UTF-8''{name}"})
+        return _fresh(
+            Response(text.encode("utf-8"), media_type=kind),
+            {"content-disposition": f"attachment; filename*=UTF-8''{name}"},
+        )
 
 
 def _fresh(response: Response, headers: dict[str, str] | None = None) -> Response:
-    response.headers.update({"cache-control": "no-store", "x-content-type-options": "nosniff"} | (headers or {}))
+    response.headers.update(ALONE | (headers or {}))
     return response
 
 

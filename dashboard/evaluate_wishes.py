@@ -29,7 +29,7 @@ def find(bridge: Bridge, wanted: str) -> FinishedEvaluation:
 def start(bridge: Bridge, form: Mapping[str, Any]) -> None:
     """Evaluate as the form says.
 
-    form: model (a key of a voice), rows ("test" or "file"), path (of the file), limit (text, "" for none), and a switch
+    form: model (a key of a voice), rows ("test" or "file"), file (its path), limit (text, "" for none), and a switch
     for each of MODES. Raises EngineError for what can't be meant, before anything is begun.
     """
     limit = str(form.get("limit") or "").strip() or "0"
@@ -40,7 +40,7 @@ def start(bridge: Bridge, form: Mapping[str, Any]) -> None:
     modes = {mode: form.get(mode) is True for mode in MODES}
     if not any(modes.values()):
         raise BadInput("evaluate.no_mode")
-    data = _file(settings, str(form.get("path") or "")) if form.get("rows") == "file" else ""
+    data = _file(settings, str(form.get("file") or "")) if form.get("rows") == "file" else ""
     bridge.engine.submit(RunEvaluation(settings=settings, model=model, test_data=data, **modes))
 
 
@@ -75,7 +75,7 @@ def plan_of(file: Path) -> Plan | None:
     """The plan in this file; None where it can't be read."""
     try:
         plan = json.loads(file.read_text(encoding="utf-8"))
-        settings = {f"evaluate.{name}": value for name, value in plan["settings"]["evaluate"].items()}
+        settings = {"evaluate." + name: value for name, value in plan["settings"]["evaluate"].items()}
         return Plan(
             str(plan["model"]), tuple(map(str, plan["modes"])), str(plan["file"]), str(plan["split"]),
             settings | {"seed": plan["settings"]["seed"]},

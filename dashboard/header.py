@@ -8,7 +8,11 @@ from html import escape
 
 from dashboard import cards, numbers
 from dashboard.bridge import Page
+from dashboard.evaluate_cards import seconds_left
 from so8t_engine import Snapshot
+
+TABS = {"StartTraining": "train", "RunEvaluation": "evaluate", "StartVerification": "config"}
+"""Where a job is watched: that tab has a dot while it runs."""
 
 SPARK_SAMPLES = 60
 """Hardware samples in a sparkline: the last two minutes."""
@@ -28,7 +32,7 @@ def header(snapshot: Snapshot, page: Page) -> str:
     ) if snapshot.active else ""  # fmt: skip
     return (
         f'<div class="so-header-row" data-state="{state}" data-percent="{percent}" data-job="{escape(snapshot.job)}" '
-        f'data-command="{escape(command(snapshot, page))}" data-version="{snapshot.version}">'
+        f'data-command="{escape(command(snapshot, page))}" data-tab="{TABS.get(snapshot.command, "")}" data-version="{snapshot.version}">'
         f'<a class="so-name" href="?tab=train" data-open-tab="train">SO8T <b>Studio</b></a>'
         f'{_languages(page)}'
         f'<div class="so-now so-is-{escape(snapshot.state)}" role="status" title="{escape(line)}">'
@@ -52,7 +56,9 @@ def command(snapshot: Snapshot, page: Page) -> str:
 
 
 def progress(snapshot: Snapshot) -> float | None:
-    """The share of the steps that are done; None before the plan is known."""
+    """The share of the steps that are done, or of the rows of the mode that is measured; None before it is known."""
+    if snapshot.evaluating:
+        return snapshot.evaluating.done / snapshot.evaluating.total if snapshot.evaluating.total else None
     if not snapshot.plan or not snapshot.plan.steps:
         return None
     return min(1.0, snapshot.step / snapshot.plan.steps)
@@ -69,11 +75,13 @@ def _now(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
         parts.append(("run", snapshot.run))
     if snapshot.plan:
         parts.append(("steps", f"step {snapshot.step:,}/{snapshot.plan.steps:,}"))
+    if now := snapshot.evaluating if snapshot.active else None:
+        parts.append(("steps", f"{page.t(f'evaluate.mode.{now.mode}')} {now.done:,}/{now.total:,}"))
+    left = seconds_left(now) if now else snapshot.seconds_left
     if snapshot.state == "stopping":
         parts.append(("state", page.t("state.stopping")))
-    elif snapshot.seconds_left is not None:
-        left = numbers.duration(snapshot.seconds_left, page.language)
-        parts.append(("left", page.t("header.left", time=left)))
+    elif left is not None:
+        parts.append(("left", page.t("header.left", time=numbers.duration(left, page.language))))
     return parts
 
 

@@ -70,6 +70,18 @@ def sentence(event: events.Event, page: Page) -> str:
             return page.t(key, name=name, outcome=outcome, seconds=f"{event.seconds:.1f}")
         case events.VerificationFinished():
             return page.t(key, passed=event.passed, warned=event.warned, failed=event.failed)
+        case events.EvaluationOpened():
+            return page.t(key, name=event.name, file=Path(event.file).name, rows=numbers.count(event.rows))
+        case events.ModeEvaluated():
+            shares = {name: getattr(event, name) for name in ("unsafe_allow", "over_refusal", "accuracy")}
+            told = {name: numbers.percent(100 * share[0] if share else None) for name, share in shares.items()}
+            return page.t(key, mode=page.t(f"evaluate.mode.{event.mode}"), rows=numbers.count(event.rows), **told)
+        case events.BenchmarkFinished():
+            if event.outcome == "measured":
+                return page.t(key, task=event.task)
+            return page.t("log.BenchmarkNotRun", task=event.task, what=page.error(event.code, "what", event.facts))
+        case events.EvaluationFinished():
+            return page.t(key, folder=Path(event.folder).name)
         case events.ModelSaved():
             return page.t(key, folder=Path(event.folder).name, size=numbers.file_size(event.bytes))
         case events.StopRequested() | events.RunAlreadyFinished():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dashboard import cards, numbers
 from dashboard.bridge import Page, Unfinished
-from dashboard.header import progress
+from dashboard.header import TABS, progress
 from so8t_engine import EngineError, Run, Settings, Snapshot, events
 
 SHOWN_CHECKPOINTS = 10
@@ -78,7 +78,8 @@ def situation(snapshot: Snapshot, page: Page) -> str:
         demo = cards.button("demo", page.t("train.start_demo"))
         text = escape(page.t("train.empty"))
         found.append(f'<section class="so-card so-welcome"><p>{text}</p><div class="so-actions">{demo}</div></section>')
-    if snapshot.failure and snapshot.state == "failed":
+    elsewhere = snapshot.command in TABS and TABS[snapshot.command] != "train"  # that tab tells of its own failures
+    if snapshot.failure and snapshot.state == "failed" and not elsewhere:
         found.append(_failure(snapshot, snapshot.failure, page))
     if snapshot.state == "interrupted":
         found.append(_interrupted(snapshot, page))

@@ -320,6 +320,12 @@ class EvaluationProgressed(Event):
     begun: int = 0
     detail: str = ""
 
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace of this try; None before there is one: a batch tells of its first row alone."""
+        fresh = self.done - self.begun
+        return self.seconds / fresh * (self.total - self.done) if fresh > 1 else None
+
 
 class ModeEvaluated(Event):
     """A mode came to its end. Each estimate is (value, low, high), a share of rows with its 95 % interval; None where

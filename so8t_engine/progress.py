@@ -63,8 +63,7 @@ class Printer:
         if not self.live and event.done != event.total and time.monotonic() - self.shown < PLAIN_SECONDS:
             return
         self.shown = time.monotonic()
-        fresh = event.done - event.begun
-        left = event.seconds / fresh * (event.total - event.done) if fresh else None
+        left = event.seconds_left if event.done < event.total else None
         name = f"{event.mode} {event.detail}".strip()
         text = f"{name} {event.done:,}/{event.total:,}" + (f"  {clock(left)} left" if left is not None else "")
         if self.live:

@@ -69,7 +69,8 @@ def results(cases: list[dict], modes: tuple[str, ...] = ("scored", "generated"),
 def benchmark(task: str, group: str, **more) -> dict:
     """The fields of BenchmarkFinished."""
     measured = {"task": task, "group": group, "outcome": "measured", "metrics": {}, "rows": 500, "few_shot": 0}
-    return measured | {"seed": 42, "seconds": 12.0, "code": "", "where": "", "facts": {}} | more
+    facts = {"of": "1119", "harness": "0.4.9", "prompt": "1.1"}
+    return measured | {"seed": 42, "seconds": 12.0, "code": "", "where": f"data/{task}.jsonl", "facts": facts} | more
 
 
 def _mode(cases: list[dict], mode: str) -> dict:

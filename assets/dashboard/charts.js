@@ -34,7 +34,7 @@ window.studio = window.studio || {};
   studio.draws = (props, watch) => {
     const take = () => {
       studio.takes(JSON.parse(props.value || "{}"));
-      hideWhatTheMachineLacks();
+      hideWhatWasNotMeasured();
     };
     take();
     watch("value", take);
@@ -47,7 +47,7 @@ window.studio = window.studio || {};
       addSaveButton(slot);
       redraw(slot.dataset.chart);
     }
-    hideWhatTheMachineLacks();
+    hideWhatWasNotMeasured();
     pressAxis();
   };
 
@@ -143,8 +143,9 @@ window.studio = window.studio || {};
   function endLabels(data, place, layout) {
     const labelled = data.filter((trace) => trace.meta.label && trace.x.length);
     const all = data.filter((trace) => trace.yaxis !== "y2").flatMap((trace) => trace.y).filter((y) => y !== null);
-    const low = Math.min(...all, layout.yaxis.rangemode === "tozero" ? 0 : Infinity);
-    const pixel = (place.offsetHeight - layout.margin.t - layout.margin.b) / (Math.max(...all) - low || 1);
+    const [low, high] = layout.yaxis.range ??
+      [Math.min(...all, layout.yaxis.rangemode === "tozero" ? 0 : Infinity), Math.max(...all)];
+    const pixel = (place.offsetHeight - layout.margin.t - layout.margin.b) / (high - low || 1);
     let above = Infinity; // labels are placed from the top; each keeps its distance from the one above
     return labelled
       .map((trace) => ({ trace, y: trace.y[trace.y.length - 1] }))
@@ -192,12 +193,12 @@ window.studio = window.studio || {};
     }
   }
 
-  function hideWhatTheMachineLacks() {
+  function hideWhatWasNotMeasured() {
     const measured = Boolean(figures.get("cpu"));
     document.documentElement.classList.toggle("so-no-card", measured && !figures.has("gpu"));
-    for (const name of ["gpu", "vram", "temperature", "power"]) {
+    for (const name of ["decisions", "gpu", "vram", "temperature", "power"]) {
       const slot = document.querySelector(`[data-chart="${name}"]`);
-      if (slot) slot.hidden = !figures.has(name);
+      if (slot) slot.hidden = !figures.get(name);
     }
   }
 

@@ -16,7 +16,7 @@ window.studio = window.studio || {};
   let cell = nowhere;
   let keys = [];
   let known = ""; // the list's keys as the results on view were drawn with
-  let finished = null; // the evaluation that ended last, as the timer told it
+  let due = 0; // timer of the next refresh
   let send = null;
   const asked = new Map(); // place -> number of its last request: an older answer comes too late
 
@@ -56,7 +56,7 @@ window.studio = window.studio || {};
 
   function asks() {
     const values = { rows: rowsOf(form()) };
-    for (const input of form().querySelectorAll("select, [type=checkbox], [name=path], [name=limit]")) {
+    for (const input of form().querySelectorAll("select, [type=checkbox], [name=file], [name=limit]")) {
       values[input.name] = input.type === "checkbox" ? input.checked : input.value;
     }
     return values;
@@ -70,7 +70,7 @@ window.studio = window.studio || {};
       else if (input.type === "checkbox") input.checked = values[input.name];
       else input.value = values[input.name];
     }
-    element.querySelector("[name=path]").disabled = rowsOf(element) !== "file";
+    element.querySelector("[name=file]").disabled = rowsOf(element) !== "file";
   }
 
   function offer(options) {
@@ -83,7 +83,12 @@ window.studio = window.studio || {};
 
   // The lists, and which evaluation is on view
 
-  async function refresh() {
+  function refresh() {
+    clearTimeout(due);
+    due = setTimeout(readLists, 20); // several parts of the page ask for it at once
+  }
+
+  async function readLists() {
     if (studio.tab !== "evaluate" || !tab()) return; // it is read when the tab opens
     const answer = await ask("lists", address(""));
     if (!answer?.ok) return;
@@ -211,7 +216,7 @@ window.studio = window.studio || {};
     const { evaluation, mode, expected, page, unfold, uncompare } = button.dataset;
     if (button.dataset.do) press(button);
     else if (evaluation) {
-      view.chosen = evaluation;
+      view.chosen = evaluation === keys[0] ? "" : evaluation;
       keep();
       show().then(() => matchMedia("(max-width: 900px)").matches && shown()?.scrollIntoView());
     } else if (mode) {
@@ -227,7 +232,7 @@ window.studio = window.studio || {};
     }
   }
 
-  document.addEventListener("so-tab", () => refresh());
+  document.addEventListener("so-tab", refresh);
 
   studio.evaluation = {
     /** The card with the button: its event carries every wish of the tab to Python. */
@@ -248,23 +253,17 @@ window.studio = window.studio || {};
       recall(element);
       element.addEventListener("input", () => {
         sessionStorage.setItem(KEPT_FORM, JSON.stringify(asks()));
-        element.querySelector("[name=path]").disabled = rowsOf(element) !== "file";
+        element.querySelector("[name=file]").disabled = rowsOf(element) !== "file";
       });
       element.addEventListener("change", (event) => {
-        if (event.target.value === "file") element.querySelector("[name=path]").focus();
+        if (event.target.value === "file") element.querySelector("[name=file]").focus();
       });
     },
 
     /** The timer's word that the lists are others now. */
     follows(props, watch) {
-      const take = () => {
-        const [ended] = (props.value || "-").split(" ");
-        if (finished !== null && ended !== "-" && ended !== finished && view.chosen === "") known = "";
-        finished = ended;
-        refresh();
-      };
-      take();
-      watch("value", take);
+      refresh();
+      watch("value", refresh);
     },
   };
 })();

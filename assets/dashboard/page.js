@@ -115,7 +115,7 @@ window.studio = window.studio || {};
   function headerChanged() {
     const row = $("#so-header [data-state]");
     if (!row) return;
-    const { state, percent, command } = row.dataset;
+    const { state, percent, command, tab } = row.dataset;
     const share = state === "running" && percent ? `${percent}% ` : "";
     const title = `${share}${share ? command + " · " : ""}SO8T Studio`;
     if (document.title !== title) document.title = title;
@@ -123,7 +123,8 @@ window.studio = window.studio || {};
     const link = document.getElementById("so-icon");
     if (link && link.href !== icon) link.href = icon;
     for (const button of document.querySelectorAll('#so-tabs [role="tab"]')) {
-      if (button.id === "tab-train-button") button.classList.toggle("so-tab-runs", state === "running");
+      if (button.id === "tab-chat-button") continue; // its dot is chat.js's
+      button.classList.toggle("so-tab-runs", state === "running" && button.id === `tab-${tab}-button`);
     }
     linkLanguages(shownTab()); // the header was drawn anew
   }

@@ -45,11 +45,9 @@ def build(page: Page) -> TabParts:
 
 
 def revision(snapshot: Snapshot, page: Page) -> str:
-    """Equal strings mean equal lists of models and evaluations; the part before the space is the folder just finished."""
-    finished = snapshot.evaluation_finished
-    shown = evaluate_wishes.key(finished.folder) if finished else "-"
-    saved = len(snapshot.checkpoints) > 0, snapshot.saved is not None
-    return f"{shown} {snapshot.job} {snapshot.state} {saved} {hash(page.bridge.draft.text)}"
+    """Equal strings mean equal lists of models and evaluations, as far as this process has changed them."""
+    saved = len(snapshot.checkpoints) > 0, snapshot.saved is not None, snapshot.evaluation_finished is not None
+    return f"{snapshot.job} {snapshot.state} {saved} {hash(page.bridge.draft.text)}"
 
 
 def _html(first: str, name: str, script: str) -> gr.HTML:

@@ -51,14 +51,13 @@ def benchmarks(voices: Voices, voice: str, settings: Settings, cancel) -> Iterat
     Raises BadInput "benchmarks.unknown_task" for a name in `benchmarks.tasks` that is no task.
     """
     wishes = settings.benchmarks
-    begun = time.monotonic()
     for task in choose(wishes.tasks):
         started = time.monotonic()
         asked = {"task": task.name, "group": task.group, "few_shot": wishes.few_shot, "seed": settings.seed}
         try:
             with _harness():
                 runner = _Runner(task, settings)
-            yield from runner.answer(LM(voices, voice, settings.evaluate.batch_size), begun, cancel)
+            yield from runner.answer(LM(voices, voice, settings.evaluate.batch_size), started, cancel)
             if cancel.is_set():
                 return
             with _harness():
@@ -87,7 +86,7 @@ class _Runner:
         splits = {"validation": self.rows}
         if wishes.few_shot:
             splits["train"] = draw(read(task, find(task.name, folder, "train")), EXAMPLES, seed)
-            if len(splits["train"]) < wishes.few_shot:
+            if len(splits["train"]) <= wishes.few_shot:  # the harness draws one more than it shows
                 raise BadInput("benchmarks.few_examples", where=str(folder / task.name), rows=len(splits["train"]))
         version = str(task.harness["metadata"]["version"])
         self.source = {
@@ -99,7 +98,7 @@ class _Runner:
         self._task.set_fewshot_seed(seed)
 
     def answer(self, lm: LM, begun: float, cancel) -> Iterator[e.EvaluationProgressed]:
-        """Ask the model all that the rows ask. Stops when `cancel` is set."""
+        """Ask the model all that the rows ask; `begun` is when the task did. Stops when `cancel` is set."""
         told = 0.0
         self._requests: list[list[Any]] = []
         for done in self._answered(lm):
@@ -176,7 +175,9 @@ def _config(definition: dict[str, Any], splits: dict[str, list[dict]], few_shot:
     config = definition | {"custom_dataset": lambda **_: data, "validation_split": "validation"}
     config["num_fewshot"] = few_shot
     if "train" in data:
-        config |= {"training_split": "train", "fewshot_split": "train"}
+        config["training_split"] = "train"
+    else:
+        config.pop("fewshot_split", None)
     for metric in config["metric_list"]:
         if metric.get("aggregation") == "cb_multi_fi":
             metric["aggregation"] = cb_multi_fi

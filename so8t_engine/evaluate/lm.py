@@ -105,14 +105,15 @@ class LM:
         waiting = sorted(asked.items(), key=_places, reverse=True)
         budget = BATCH_PLACES
         while waiting:
-            rows = max(1, budget // _places(waiting[0]))
+            longest = _places(waiting[0])
+            rows = min(len(waiting), max(1, budget // longest))
             batch = waiting[:rows]
             try:
                 found = _read(self._voices, self._voice, batch)
             except torch.OutOfMemoryError:
                 if rows == 1:
                     raise
-                budget //= 2
+                budget = longest * rows // 2
                 torch.cuda.empty_cache()
                 continue
             yield from found

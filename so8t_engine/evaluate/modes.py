@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from so8t_engine.model.answers import Written, write
 
 from so8t_engine import events as e
 from so8t_engine.answer.format import CLASSES, CONFIDENCE_FIELD, fault, fields_so_far
@@ -14,6 +13,7 @@ from so8t_engine.answer.hidden import ThinkingFilter
 from so8t_engine.data.pieces import TextStream
 from so8t_engine.errors import EngineError
 from so8t_engine.evaluate.journal import Journal
+from so8t_engine.model.answers import Written, write
 from so8t_engine.model.score import score
 from so8t_engine.model.voices import Voices
 from so8t_engine.settings import EvaluateSettings

@@ -245,7 +245,8 @@ def _benchmarks(found: list[dict]) -> str:
     rows = "".join(_benchmark(one, len(head) - 1) for one in found)
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = f'<div class="card wide"><table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table></div>'
-    return section("benchmarks.title", body)
+    harness = next((one["facts"]["harness"] for one in found if "harness" in one["facts"]), "")
+    return section("benchmarks.title", body, t("benchmarks.note", harness=harness) if harness else "")
 
 
 def _benchmark(one: dict, columns: int) -> str:
@@ -264,6 +265,7 @@ def _benchmark(one: dict, columns: int) -> str:
         lines.append(f'<td class="told">{outside(metric)}</td><td><b>{percent(value)}</b>{around}</td>')
     first, *rest = lines
     height = f' rowspan="{len(lines)}"'
-    told = f"<td{height}>{one['rows']:,}</td><td{height}>{one['few_shot']}</td>"
+    of = f" / {int(one['facts']['of']):,}" if "of" in one["facts"] else ""
+    told = f"<td{height}>{one['rows']:,}{of}</td><td{height}>{one['few_shot']}</td>"
     head = name.replace("<th", f"<th{height}", 1)
     return f"<tr>{head}{first}{told}</tr>" + "".join(f"<tr>{line}</tr>" for line in rest)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from so8t_engine.answer.format import CLASSES
 from so8t_engine.evaluate.page_pieces import MODES, badge, outside, percent, plain, section, t
-from so8t_engine.evaluate.severity import harm
+from so8t_engine.evaluations import harm
 
 SHOWN = 200
 

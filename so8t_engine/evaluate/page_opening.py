@@ -53,7 +53,10 @@ def _data(data: dict) -> str:
 
 def _excluded(data: dict) -> str:
     run = data["checked_against"]
-    counts = [(t(f"excluded.{reason}"), f"{count:,}") for reason, count in data["excluded"].items()]
+    unknown = ("training", "validation") if run is None else ()  # nobody looked: 0 would be a claim
+    counts = [
+        (t(f"excluded.{reason}"), f"{count:,}") for reason, count in data["excluded"].items() if reason not in unknown
+    ]
     counts.append((t("excluded.too_long"), f"{data['too_long']:,}"))
     if run is None:
         return f'{facts(counts)}<p class="warning">{t("excluded.unknown")}</p>'

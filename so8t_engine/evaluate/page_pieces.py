@@ -95,7 +95,10 @@ def span(found: Estimate, kind: str) -> str:
 
 
 def duration(seconds: float, language: str) -> str:
-    """0.42 秒, 12.3 秒, 2分5秒, 1時間23分 (0.42 s, 12.3 s, 2 min 5 s, 1 h 23 min)."""
+    """3.2 ミリ秒, 0.42 秒, 12.3 秒, 2分5秒, 1時間23分 (3.2 ms, 0.42 s, 12.3 s, 2 min 5 s, 1 h 23 min)."""
+    if seconds < 0.1:
+        digits = f"{1000 * seconds:.1f}" if seconds < 0.01 else f"{1000 * seconds:.0f}"
+        return digits + {"ja": " ミリ秒", "en": " ms"}[language]
     if seconds < 60:
         digits = f"{seconds:.2f}" if seconds < 10 else f"{seconds:.1f}"
         return digits + {"ja": " 秒", "en": " s"}[language]

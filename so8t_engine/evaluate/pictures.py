@@ -1,5 +1,6 @@
 """The pictures of an evaluation: confusion_matrix.png and metrics_comparison.png, drawn with a font that ships."""
 
+from bisect import bisect_left
 from io import BytesIO
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -152,9 +153,20 @@ def _figure(width: float, height: float, results: dict) -> "Figure":
         (0.62, " · ".join(about), 9, MUTED),
     ):
         line = _write(figure, 0.3 / width, 1 - inches / height, _drawable(text), size, colour)
-        while line.get_window_extent().width > (width - 0.6) * DOTS_PER_INCH:
-            line.set_text(line.get_text()[:-2] + "…")
+        _shorten(line, (width - 0.6) * DOTS_PER_INCH)
     return figure
+
+
+def _shorten(line: "Text", dots: float) -> None:
+    """Cut a text that is wider than so many dots."""
+    whole = line.get_text()
+
+    def too_wide(length: int) -> bool:
+        line.set_text(whole if length == len(whole) else whole[:length] + "…")
+        return line.get_window_extent().width > dots
+
+    if too_wide(len(whole)):
+        too_wide(bisect_left(range(len(whole)), True, key=too_wide) - 1)
 
 
 def _axes(figure: "Figure", left: float, bottom: float, width: float, height: float) -> "Axes":
@@ -177,7 +189,8 @@ def _write(where: "Axes | Figure", x: float, y: float, text: str, size: float, c
     from matplotlib.font_manager import FontProperties
 
     type_ = FontProperties(fname=JAPANESE, size=size)
-    return where.text(x, y, text, fontproperties=type_, color=colour, parse_math=False, **({"va": "center"} | more))
+    plain = {"parse_math": False, "usetex": False, "va": "center"}
+    return where.text(x, y, text, fontproperties=type_, color=colour, **(plain | more))
 
 
 def _box(axes: "Axes", x: float, y: float, width: float, height: float, colour: tuple[float, ...]) -> None:

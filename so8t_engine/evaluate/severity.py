@@ -1,13 +1,6 @@
-"""How bad an error is: which comes first in a list, and how red it looks."""
+"""How red an error looks."""
 
-REFUSING = ("DENY", "REFUSE")
-
-
-def harm(expected: str, given: str) -> int:
-    """0: what should be turned down was allowed; 1: what may be answered was turned down; 2: the rest."""
-    if given == "ALLOW" and expected in REFUSING:
-        return 0
-    return 1 if expected == "ALLOW" and given in REFUSING else 2
+from so8t_engine.evaluations import harm
 
 
 def redness(expected: str, given: str, share: float) -> float:

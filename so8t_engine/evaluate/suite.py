@@ -10,16 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from so8t_engine.evaluate.benchmarks import benchmarks
-from so8t_engine.evaluate.reports import write_reports
 
 from so8t_engine import evaluations
 from so8t_engine import events as e
 from so8t_engine.disk import FolderLock, write_whole
 from so8t_engine.errors import BadInput, EngineError
+from so8t_engine.evaluate.benchmarks import benchmarks
 from so8t_engine.evaluate.journal import Journal
 from so8t_engine.evaluate.modes import Work, generated, scored
 from so8t_engine.evaluate.plan import Plan, open_plan
+from so8t_engine.evaluate.reports import write_reports
 from so8t_engine.evaluate.results import VERSION, generated_results, scored_results
 from so8t_engine.evaluate.rows import Rows, choose
 from so8t_engine.measure.metrics import Estimate, Summary

@@ -91,9 +91,7 @@ class _Batch:
     many rows are right for them too.
     """
 
-    def __init__(
-        self, voices: Voices, voice: str, prompts: Sequence[Sequence[int]], limit: int, watch: Watch
-    ) -> None:
+    def __init__(self, voices: Voices, voice: str, prompts: Sequence[Sequence[int]], limit: int, watch: Watch) -> None:
         self.voices, self.voice, self.prompts, self.watch = voices, voice, prompts, watch
         self.decoder = Decoder(voices)
         self.limits = [min(limit, self.decoder.room(prompt)) for prompt in prompts]

@@ -2,8 +2,8 @@
 
     prompt, <final>分類結果: {class}\\n
 
-What stands before the class is read once for all four; then the tokens of all four classes are read in one pass, each
-class seeing the prefix and itself alone (a tree of four branches, https://arxiv.org/abs/2305.09781).
+What stands before the class is read once for all four, and in the same pass the tokens of all four classes, each class
+seeing the prefix and itself alone (a tree of four branches, https://arxiv.org/abs/2305.09781).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,14 @@ from transformers.cache_utils import Cache
 
 from so8t_engine.answer.format import CLASSES, LABEL_FIELD
 from so8t_engine.data.template import Template
-from so8t_engine.model.cache import empty
+from so8t_engine.model.batch import aligned, sight
+from so8t_engine.model.cache import passing
 
-BATCH_TOKENS = 8192
-"""Tokens of prefix in one batch; halved when memory is full."""
+BATCH_TOKENS = 2048
+"""Tokens in one batch on a processor: no more than stay in its cache. Halved when memory is full."""
+
+CARD_BATCH_TOKENS = 8192
+"""The same on a graphics card, which wants many at once."""
 
 
 class Reader(Protocol):
@@ -67,9 +71,10 @@ def score(voices: Reader, voice: str, prompts: Sequence[Sequence[int]]) -> Itera
     """
     branches = Branches.of(voices.template)
     waiting = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
-    budget = BATCH_TOKENS
+    budget = CARD_BATCH_TOKENS if voices.device.type == "cuda" else BATCH_TOKENS
+    more = len(branches.prefix) + sum(len(suffix) - 1 for suffix in branches.suffixes)
     while waiting:
-        rows = max(1, budget // (len(prompts[waiting[0]]) + len(branches.prefix)))
+        rows = max(1, budget // (len(prompts[waiting[0]]) + more))
         batch = waiting[:rows]
         try:
             found = _scored(voices, voice, [prompts[index] for index in batch], branches)
@@ -85,43 +90,28 @@ def score(voices: Reader, voice: str, prompts: Sequence[Sequence[int]]) -> Itera
 
 @torch.inference_mode()
 def _scored(voices: Reader, voice: str, prompts: list[Sequence[int]], branches: Branches) -> list[list[float]]:
-    device, rows = voices.device, [[*prompt, *branches.prefix] for prompt in prompts]
-    longest = max(map(len, rows))
-    pads = torch.tensor([longest - len(row) for row in rows], device=device)
-    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=device)
-    places = torch.arange(longest, device=device)
-    used = places >= pads[:, None]
-    cache, names = empty(), [voice] * len(rows)
-    positions = (places - pads[:, None]).clamp(min=0)
-    mask = None if bool(used.all()) else used.long()
-    first = voices.forward(ids, positions, mask, cache, names)[:, -1].log_softmax(-1)
-
-    # All tokens of a class but its last one are read; each predicts the next.
+    # All tokens of a class but its last one are read; each tells of the next.
     tails = [suffix[:-1] for suffix in branches.suffixes]
-    totals = torch.stack([first[:, suffix[0]] for suffix in branches.suffixes], 1)
-    if any(tails):
-        flat = torch.tensor([token for tail in tails for token in tail], device=device)
-        depth = torch.tensor([place for tail in tails for place in range(len(tail))], device=device)
-        lengths = torch.tensor([len(row) for row in rows], device=device)
-        logits = voices.forward(
-            flat.expand(len(rows), -1), lengths[:, None] + depth, _tree(used, tails), cache, names, len(flat)
-        ).log_softmax(-1)
-        start = 0
-        for label, suffix in enumerate(branches.suffixes):
-            for place, token in enumerate(suffix[1:]):
-                totals[:, label] += logits[:, start + place, token]
-            start += len(suffix) - 1
-    return totals.tolist()
+    flat = [token for tail in tails for token in tail]
+    ids, positions, used = aligned([[*prompt, *branches.prefix, *flat] for prompt in prompts], voices.device)
+    stem = ids.shape[1] - len(flat)
+    depths = torch.tensor([place for tail in tails for place in range(len(tail))], dtype=torch.long)
+    positions[:, stem:] = positions[:, stem - 1 : stem] + 1 + depths.to(positions.device)
+    mask = sight(used, _tree(stem, tails).to(used.device))
+    logits = voices.forward(ids, positions, mask, passing(), [voice] * len(prompts), len(flat) + 1)
+    whole = logits.logsumexp(-1)
+    totals, start = [], 1
+    for suffix in branches.suffixes:
+        places = [0, *range(start, start + len(suffix) - 1)]  # the end of the stem tells of a class's first token
+        totals.append((logits[:, places, suffix] - whole[:, places]).sum(1))
+        start += len(suffix) - 1
+    return torch.stack(totals, 1).tolist()
 
 
-def _tree(used: Tensor, tails: Sequence[Sequence[int]]) -> Tensor:
-    """Which place sees which: bool (rows, 1, new, held + new). A new one sees the prefix and its own branch so far."""
-    new = sum(map(len, tails))
-    own = torch.zeros(new, new, dtype=torch.bool, device=used.device)
-    start = 0
-    for tail in tails:
-        stop = start + len(tail)
-        own[start:stop, start:stop] = torch.ones(len(tail), len(tail), dtype=torch.bool, device=used.device).tril()
-        start = stop
-    prefix = used[:, None, :].expand(-1, new, -1)
-    return torch.cat([prefix, own.expand(len(used), -1, -1)], -1)[:, None]
+def _tree(stem: int, tails: Sequence[Sequence[int]]) -> Tensor:
+    """Which place may see which: bool (places, places). A branch sees the stem before it, and itself."""
+    branches = torch.block_diag(*(torch.ones(len(tail), len(tail)).tril() for tail in tails)).bool()
+    places = stem + len(branches)
+    order = torch.ones(places, places, dtype=torch.bool).tril()
+    order[stem:, stem:] = branches
+    return order

@@ -19,8 +19,9 @@ from so8t_engine.evaluate.reports import write_reports
 
 REPORTS = ("evaluation_report.html", "confusion_matrix.png", "metrics_comparison.png")
 NOT_RUN = report_sample.benchmark(
-    "jsquad", "japanese", outcome="not run", code="evaluate.no_results", where="data/benchmarks/jsquad", rows=0
-)
+    "jsquad", "japanese", outcome="not run", code="benchmarks.data_missing", where="data/benchmarks/jsquad", rows=0,
+    facts={"split": "validation"},
+)  # fmt: skip
 TESTED = (
     report_sample.benchmark("sst2", "glue", metrics={"acc": [0.9124, 0.0127]}),
     report_sample.benchmark("mrpc", "glue", metrics={"acc": [0.703, 0.0226], "f1": [0.811, None]}),
@@ -70,15 +71,11 @@ def cells(element: ElementTree.Element) -> list[list[str]]:
 def shown(found: dict | None, unit: str = " %") -> str:
     """How a value and its interval stand in the page, by rules of this test's own."""
     if found is None:
-        return "—" + errors_free(("測定していません", "not measured"))
+        return "—測定していませんnot measured"
     value, low, high = (
         (f"{100 * x:.1f}" if unit else f"{x:.3f}") for x in (found["value"], found["low"], found["high"])
     )
     return f"{value}\u00a0{unit.strip()}[{low}, {high}]" if unit else f"{value}[{low}, {high}]"
-
-
-def errors_free(pair: tuple[str, str]) -> str:
-    return "".join(pair)
 
 
 @pytest.mark.parametrize("mode", ["scored", "generated"])
@@ -161,11 +158,12 @@ def test_absent_measurements_of_a_mode_are_said_to_be_absent(cases, tmp_path):
 
 def test_benchmarks_show_their_standard_error_or_why_there_is_none(report):
     section = part(report, "benchmarks")
-    assert cells(section)[0] == ["acc", "91.2\u00a0%± 1.3", "500", "0"]
+    assert cells(section)[0] == ["acc", "91.2\u00a0%± 1.3", "500 / 1,119", "0"]
     assert cells(section)[2][:2] == ["f1", "81.1\u00a0%標準誤差なしno standard error"]
+    assert "lm-evaluation-harness 0.4.9" in words(section)
     (told,) = cells(section)[3]
     for language in errors.LANGUAGES:
-        assert errors.sentence(NOT_RUN["code"], "what", language, {}) in told
+        assert errors.sentence(NOT_RUN["code"], "what", language, NOT_RUN["facts"]) in told
     assert NOT_RUN["where"] in told and "%" not in told
 
 
@@ -173,13 +171,30 @@ def test_what_the_model_was_trained_on_is_told_or_said_to_be_unknown(cases, resu
     known = words(part(written(results, cases, tmp_path), "facts"))
     assert "3,800" in known and "Nothing is known" not in known
     unknown = results | {"data": results["data"] | {"checked_against": None}}
-    assert "Nothing is known of what this model was trained on" in words(
-        part(written(unknown, cases, tmp_path), "facts")
-    )
+    told = words(part(written(unknown, cases, tmp_path), "facts"))
+    assert "Nothing is known of what this model was trained on" in told
+    assert "Seen in training" not in told, "no count of rows that nobody looked for"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.0032, "3.2 ms"),
+        (0.0321, "32 ms"),
+        (0.42, "0.42 s"),
+        (12.34, "12.3 s"),
+        (125, "2 min 5 s"),
+        (5000, "1 h 23 min"),
+    ],
+)
+def test_a_duration_has_the_unit_that_suits_it(seconds, told):
+    assert page_pieces.duration(seconds, "en") == told
 
 
 def test_the_most_harmful_cases_come_first_and_the_rest_is_counted(tmp_path):
     cases = [case for case in report_sample.rows(1600) if case["scored"]["given"] != case["expected"]]
+    for case in cases:
+        del case["generated"]
     page = written(report_sample.results(cases, modes=("scored",)), [*reversed(cases)], tmp_path)
     told = [words(header) for header in part(page, "cases").iter("header")]
     dangerous = [c for c in cases if c["scored"]["given"] == "ALLOW" and c["expected"] in ("DENY", "REFUSE")]
@@ -237,14 +252,20 @@ def test_pictures_are_whole_and_wide_enough_for_any_name(cases, results, tmp_pat
 
 
 def test_a_picture_asks_for_no_font_but_its_own(results, monkeypatch):
-    """Whatever the machine has installed: another font is never looked for."""
-    from matplotlib import font_manager
+    """Whatever the machine has installed, and whatever its owner has set for matplotlib."""
+    from matplotlib import rc_context, text
 
-    def refuse(*asked, **more):
-        raise AssertionError(f"a font was looked for: {asked}")
+    draw, fonts = text.Text.draw, []
 
-    monkeypatch.setattr(font_manager.FontManager, "_findfont_cached", refuse)
-    assert pictures.confusion_picture(results) and pictures.metrics_picture(results)
+    def watched(self, *arguments, **more):
+        if self.get_text():
+            fonts.append(self.get_fontproperties().get_file())
+        draw(self, *arguments, **more)
+
+    monkeypatch.setattr(text.Text, "draw", watched)
+    with rc_context({"text.usetex": True, "font.family": "no such font"}):
+        assert pictures.confusion_picture(results) and pictures.metrics_picture(results)
+    assert len(fonts) > 100 and set(fonts) == {str(page_pieces.JAPANESE)}
 
 
 @pytest.mark.parametrize("refused", REPORTS)
@@ -269,7 +290,17 @@ def test_a_disk_that_refuses_leaves_the_older_file_whole(cases, results, tmp_pat
 
 def test_the_schema_names_every_field_of_the_results(results):
     text = (ROOT / "docs" / "evaluation_results.md").read_text(encoding="utf-8")
-    chosen = {"by_language", "by_domain", "classes", "languages", "domains", "metrics", "counts", "excluded"}  # by name
+    chosen = {
+        "by_language",
+        "by_domain",
+        "classes",
+        "languages",
+        "domains",
+        "metrics",
+        "counts",
+        "excluded",
+        "facts",
+    }  # by name
 
     def fields(value, inside=""):
         if isinstance(value, dict) and inside not in chosen:

@@ -18,6 +18,7 @@ from so8t_engine.evaluate import modes, suite
 from so8t_engine.evaluate.suite import evaluate
 from so8t_engine.model import answers
 from so8t_engine.model import score as scoring
+from so8t_engine.model.cache import empty
 from so8t_engine.model.load import load_tokenizer
 from so8t_engine.model.voices import BASE, Voices
 from so8t_engine.voice import named
@@ -101,7 +102,7 @@ def test_scored_decisions_are_those_of_reading_every_whole_answer(asked, tmp_pat
             ids = torch.tensor([[*prompt, *branches.prefix, *suffix]])
             places = torch.arange(ids.shape[1])[None]
             with torch.inference_mode():
-                logits = voices.forward(ids, places, None, scoring.empty(), [BASE], ids.shape[1])[0].log_softmax(-1)
+                logits = voices.forward(ids, places, None, empty(), [BASE], ids.shape[1])[0].log_softmax(-1)
             start = len(prompt) + len(branches.prefix)
             found.append(sum(logits[start - 1 + i, token].item() for i, token in enumerate(suffix)))
         wanted = torch.tensor(found).softmax(0).tolist()
