@@ -81,10 +81,10 @@ class _Race:
     def _warm(self) -> tuple[int, int]:
         """A turn of each; the threads that one by one is fastest with, and all of them."""
         several, paces = torch.get_num_threads(), {}
-        for count in {1, several}:
+        for count in {1, several} if self.voices.device.type == "cpu" else {several}:
             torch.set_num_threads(count)
             self._alone(self.few[:1])
-            paces[count] = _pace(lambda: self._alone(self.few[:4]), 4)
+            paces[count] = _pace(lambda: self._alone(self.few[:2]), 2)
         torch.set_num_threads(several)
         self._batched(self.some[: self.options.rows])
         list(score(self.voices, self.voice, self.prompts[: len(self.prompts) // 2]))
@@ -122,7 +122,9 @@ def _print(rounds: list[dict[str, float]], race: _Race, options: argparse.Namesp
     for kind, count in counts.items():
         pace = statistics.median(one[kind] for one in rounds)
         ratios = sorted(one[kind] / one["one by one"] for one in rounds)
-        told = "" if kind == "one by one" else f"{statistics.median(ratios):20.1f}  ({ratios[0]:.1f} to {ratios[-1]:.1f})"
+        told = (
+            "" if kind == "one by one" else f"{statistics.median(ratios):20.1f}  ({ratios[0]:.1f} to {ratios[-1]:.1f})"
+        )
         print(f"{kind:12}{count:8}{pace:10.2f}{count / pace:10.2f}{told}")
     if torch.cuda.is_available():
         print(f"most memory: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB, two copies of the model in it")

@@ -72,7 +72,7 @@ def _cells(z: list[list[float | None]], low: str, high: str) -> dict:
 def _axis(names: Sequence[str]) -> dict:
     return {
         "tickvals": list(range(len(names))), "ticktext": list(names), "showgrid": False, "zeroline": False, "ticks": "",
-        "fixedrange": True, "showline": False, "tickfont": {"size": 11, "color": "@text"}, "tickangle": 0,
+        "fixedrange": True, "showline": False, "tickfont": {"size": 11, "color": "@text"}, "tickangle": 0, "ticklabelstandoff": 4,
         "range": [-0.5, len(names) - 0.5],
     }  # fmt: skip
 

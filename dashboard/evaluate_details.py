@@ -71,8 +71,7 @@ def speed(mode: Mode, page: Page) -> str:
                 page.t("evaluate.latency.title"), f'<p class="so-empty">{escape(words)}</p>', name="latency-scored"
             )
         words = escape(page.t("evaluate.latency.rows", value=_pace(part["rows_per_second"])))
-        took = numbers.duration(part["seconds"], page.language)
-        rows = [(page.t("evaluate.latency.scored"), words), (page.t("evaluate.facts.took"), took)]
+        rows = [(page.t("evaluate.latency.scored"), words)]
         return cards.card(page.t("evaluate.latency.title"), cards.facts(rows), name="latency-scored")
     return f'<div class="so-pair">{_format(part["format"], page)}{_latency(part["latency"], page)}</div>'
 
@@ -131,22 +130,19 @@ def benchmarks(found: Sequence[Mapping], page: Page) -> str:
     if not found:
         return ""
     heads = [(page.t(f"evaluate.benchmarks.{name}"), "") for name in ("task", "value", "rows", "few_shot")]
-    rows = [_benchmark(one, page) for one in found]
-    return cards.card(
-        page.t("evaluate.benchmarks.title"), table(heads, rows, "so-benchmarks", page.t("evaluate.benchmarks.title")),
-        name="benchmarks",
-    )  # fmt: skip
+    title, rows = page.t("evaluate.benchmarks.title"), [_benchmark(one, page) for one in found]
+    hints = dict.fromkeys(page.error(one["code"], "hint", one["facts"]) for one in found if one["code"])
+    notes = "".join(f'<p class="so-note">{escape(hint)}</p>' for hint in hints)
+    return cards.card(title, table(heads, rows, "so-benchmarks", title) + notes, name="benchmarks")
 
 
 def _benchmark(one: Mapping, page: Page) -> list[str]:
     group = page.t(f"evaluate.benchmarks.{one['group']}")
     name = f"{escape(one['task'])}<small>{escape(group)}</small>"
     if one["outcome"] != "measured":
-        what, hint = (page.error(one["code"], part, one["facts"]) for part in ("what", "hint"))
+        what = page.error(one["code"], "what", one["facts"])
         place = f" {cards.code(one['where'])}" if one["where"] else ""
-        told = (
-            f"<b>{escape(page.t('evaluate.benchmarks.not_run'))}</b> {escape(what)}{place}<small>{escape(hint)}</small>"
-        )
+        told = f"<b>{escape(page.t('evaluate.benchmarks.not_run'))}</b> {escape(what)}{place}"
         return [name, f'<span class="so-not-run">{told}</span>']
     no_error = page.t("evaluate.benchmarks.no_error")
     values = " ".join(

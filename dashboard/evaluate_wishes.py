@@ -85,8 +85,9 @@ def plan_of(file: Path) -> Plan | None:
 
 
 def _with(bridge: Bridge, changes: Mapping[str, Any]) -> config.Settings:
-    settings = bridge.settings()
-    return config.from_values(config.to_values(settings) | changes)
+    """The draft's settings with `changes`; runs are looked for, and results left, where the page lists them."""
+    values = config.to_values(bridge.settings()) | {"runs": str(bridge.engine.runs_folder)}
+    return config.from_values(values | changes)
 
 
 def _file(settings: config.Settings, text: str) -> str:

@@ -46,7 +46,7 @@ def build(page: Page) -> TabParts:
 
 def revision(snapshot: Snapshot, page: Page) -> str:
     """Equal strings mean equal lists of models and evaluations, as far as this process has changed them."""
-    saved = len(snapshot.checkpoints) > 0, snapshot.saved is not None, snapshot.evaluation_finished is not None
+    saved = len(snapshot.checkpoints) > 0, snapshot.saved is not None
     return f"{snapshot.job} {snapshot.state} {saved} {hash(page.bridge.draft.text)}"
 
 

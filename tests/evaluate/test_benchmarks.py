@@ -77,8 +77,18 @@ def run(voices, settings) -> dict[str, e.BenchmarkFinished]:
     return {event.task: event for event in events if isinstance(event, e.BenchmarkFinished)}
 
 
-def harness_figures(name: str, folder: Path, few_shot: int, seed: int) -> dict[str, float]:
-    """What the harness's own loop finds with its own definition and its own reading of the model."""
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple]:
+    """Every request that our reading of the model gets, in order."""
+    requests: list[tuple] = []
+    for kind in ("loglikelihood", "generate_until"):
+        whole = getattr(LM, kind)
+        monkeypatch.setattr(LM, kind, lambda lm, new, whole=whole: requests.extend(new) or whole(lm, new))
+    return requests
+
+
+def harness_figures(name: str, folder: Path, few_shot: int, seed: int) -> tuple[list[tuple], dict[str, float]]:
+    """What the harness's own loop asks and finds, with its own definition and its own reading of the model."""
     import datasets
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.evaluator import evaluate
@@ -100,18 +110,21 @@ def harness_figures(name: str, folder: Path, few_shot: int, seed: int) -> dict[s
     model = AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype=torch.float32)
     reader = HFLM(pretrained=model, tokenizer=AutoTokenizer.from_pretrained(DEMO_MODEL), batch_size=1, device="cpu")
     found = evaluate(reader, {"tasks": {name: task}}, bootstrap_iters=2, log_samples=False)["results"][name]
-    return {key.split(",")[0]: value for key, value in found.items() if "," in key}
+    figures = {key.split(",")[0]: value for key, value in found.items() if "," in key}
+    return [request.args for request in task.instances], figures
 
 
 @pytest.mark.parametrize(("name", "few_shot"), [*((name, 0) for name in SHIPPED), ("cb", 2), ("copa", 1), ("jnli", 1)])
-def test_figures_are_those_of_the_harness_s_own_loop(tmp_path, voices, monkeypatch, name, few_shot):
+def test_figures_are_those_of_the_harness_s_own_loop(tmp_path, voices, monkeypatch, asked, name, few_shot):
     monkeypatch.setenv("DISABLE_MULTIPROC", "1")
     fill(tmp_path, name, "validation", 5 if name == "jsquad" else 20)
     fill(tmp_path, name, "train", 12, seed=1)
     if name == "jsquad":
         teach_an_answer(voices, tmp_path)
+        asked.clear()
     event = run(voices, chosen(tmp_path, name, **{"benchmarks.few_shot": few_shot}))[name]
-    wanted = harness_figures(name, tmp_path, few_shot, seed=5)
+    requests, wanted = harness_figures(name, tmp_path, few_shot, seed=5)
+    assert asked == requests
     assert event.outcome == "measured" and event.rows == (5 if name == "jsquad" else 20)
     assert set(event.metrics) == {key for key in wanted if not key.endswith("_stderr")}
     for metric, (value, error) in event.metrics.items():
@@ -140,13 +153,15 @@ def teach_an_answer(voices, folder: Path) -> None:
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def test_the_error_of_an_f1_is_the_harness_s_bootstrap(monkeypatch):
+@pytest.mark.parametrize(("ones", "skill"), [(0.3, 0.8), (0.5, 0.97)])
+def test_the_error_of_an_f1_is_the_harness_s_bootstrap(monkeypatch, ones, skill):
     from lm_eval.api.metrics import bootstrap_stderr, f1_score
 
     monkeypatch.setenv("DISABLE_MULTIPROC", "1")
     random_ = random.Random(1)
-    pairs = [(right, right if random_.random() < 0.8 else 1 - right) for right in random_.choices([0, 1], [7, 3], k=60)]
-    assert f1_error(pairs, 5) == pytest.approx(bootstrap_stderr(f1_score, pairs, 1000), rel=0.12)
+    rights = [int(random_.random() < ones) for _ in range(60)]
+    pairs = [(right, right if random_.random() < skill else 1 - right) for right in rights]
+    assert f1_error(pairs, 5) == pytest.approx(bootstrap_stderr(f1_score, pairs, 1000), rel=0.08)
     assert f1_error([(0, 0)] * 9, 5) == 0.0
 
 
@@ -280,13 +295,14 @@ def test_an_unknown_task_is_refused_before_anything_runs(tmp_path, voices):
 # Limit, progress, stop, and what stays inside
 
 
-def test_a_limit_takes_the_rows_that_the_seed_draws(tmp_path, voices):
+def test_a_limit_takes_the_rows_that_the_seed_draws(tmp_path, voices, asked):
     file = fill(tmp_path, "jnli", "validation", 30)
     event = run(voices, chosen(tmp_path, "jnli", **{"benchmarks.limit": 8}))["jnli"]
     assert (event.rows, event.facts["of"], event.seed) == (8, "30", 5)
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    file.write_text("".join(draw(lines, 8, 5)), encoding="utf-8")
-    assert run(voices, chosen(tmp_path, "jnli"))["jnli"].metrics == event.metrics
+    drawn = draw([json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()], 8, seed=5)
+    assert len(asked) == 24
+    for row, (context, _) in zip(drawn, asked[::3], strict=True):
+        assert f"前提：{row['sentence1']}\n仮説：{row['sentence2']}\n" in context
 
 
 def test_progress_counts_the_requests_and_a_stop_leaves_no_result(tmp_path, voices, monkeypatch):
