@@ -310,8 +310,8 @@ class EvaluationOpened(Event):
 
 class EvaluationProgressed(Event):
     """How far a mode is. mode: "scored", "generated", "alone" (a few answers one at a time, for their latency), or
-    "benchmarks". `done` of `total` rows (benchmarks: requests of the task `detail`); seconds: of this mode so far, in
-    this try; begun: rows that an earlier try had done."""
+    "benchmarks". `done` of `total` rows (benchmarks: requests of the task `detail`); seconds: of this mode (or
+    task) so far, in this try; begun: rows that an earlier try had done."""
 
     mode: str
     done: int

@@ -254,8 +254,8 @@ class EvaluateSettings(Group):
     )  # fmt: skip
     max_tokens: int = setting(
         512, ge=1, le=4096, unit="tokens",
-        en=("Longest answer", "An answer ends here at the latest, its thinking included."),
-        ja=("回答の最大長", "思考部分も含め、遅くともこの長さで回答を終えます。"),
+        en=("Longest answer when evaluating", "An answer ends here at the latest, its thinking included."),
+        ja=("評価での回答の最大長", "思考部分も含め、遅くともこの長さで回答を終えます。"),
     )  # fmt: skip
     limit: int = setting(
         0, ge=0, le=10_000_000, unit="rows",

@@ -15,6 +15,7 @@ from so8t_engine import evaluations
 from so8t_engine import events as e
 from so8t_engine.disk import FolderLock, write_whole
 from so8t_engine.errors import BadInput, EngineError
+from so8t_engine.evaluate import tasks
 from so8t_engine.evaluate.benchmarks import benchmarks
 from so8t_engine.evaluate.journal import Journal
 from so8t_engine.evaluate.modes import Work, generated, scored
@@ -53,6 +54,8 @@ def evaluate(
     """
     begun = time.time()
     check_folder(voice.base)
+    if "benchmarks" in modes:
+        tasks.choose(settings.benchmarks.tasks)  # a name that is wrong is told before anything is measured
     rows = choose(settings, voice, test_data)
     asked = {"evaluate": settings.evaluate.model_dump(mode="json"), "seed": settings.seed}
     plan = open_plan(folder, voice, rows, modes, asked)

@@ -29,7 +29,9 @@ def runs(tmp_path):
 @pytest.fixture
 def studio(tmp_path, runs, serve):
     """The dashboard on the demo's settings."""
-    settings = config.load(config.CONFIGS / "demo.yaml").model_copy(update={"runs": str(runs), "base_model": str(DEMO_MODEL)})
+    settings = config.load(config.CONFIGS / "demo.yaml").model_copy(
+        update={"runs": str(runs), "base_model": str(DEMO_MODEL)}
+    )
     file = tmp_path / "evaluate.yaml"
     file.write_text(config.to_yaml(settings), encoding="utf-8")
     return serve(runs, "-m", "dashboard", "--no-browser", "--config", str(file))
@@ -75,7 +77,10 @@ def test_evaluate_the_demo_see_the_cases_of_a_cell_and_take_the_wrong_ones(windo
         assert one.locator("#so-tabs").is_visible()
         shown(one)
     expect(page.locator("#evaluate-situation")).not_to_contain_text("評価しています")
-    assert page.locator('[data-rate="unsafe_allow"]').bounding_box()["y"] < page.locator(".so-confusion").bounding_box()["y"]
+    assert (
+        page.locator('[data-rate="unsafe_allow"]').bounding_box()["y"]
+        < page.locator(".so-confusion").bounding_box()["y"]
+    )
     expect(page.locator('[data-chart="confusion-scored"] .so-plot')).to_have_class(re.compile("js-plotly-plot"))
 
     buttons = page.locator(".so-cells button").all()
@@ -162,7 +167,9 @@ def test_the_cells_can_be_reached_without_a_mouse(runs, window):
 def test_a_prompt_from_outside_stays_text(runs, window):
     nasty = '<img src=x onerror="window.hurt = true">'
     asked = [line | {"prompt": nasty + "長" * 600, "domain": nasty} for line in made_evaluation.rows(8)]
-    made_evaluation.finished(runs / "evaluation-20261122-220000-aaaaaa", asked=asked, name=nasty, skills={"scored": 0.3, "generated": 0.3})
+    made_evaluation.finished(
+        runs / "evaluation-20261122-220000-aaaaaa", asked=asked, name=nasty, skills={"scored": 0.3, "generated": 0.3}
+    )
     page = window(JA)
     shown(page)
     expect(cases(page).first).to_contain_text(nasty)

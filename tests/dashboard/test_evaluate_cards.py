@@ -31,7 +31,9 @@ SCORED = events.ModeEvaluated(
 )  # fmt: skip
 TESTED = [
     events.BenchmarkFinished(task="jnli", group="japanese", outcome="measured", metrics={"acc": (0.412, 0.01)}, rows=9),
-    events.BenchmarkFinished(task=NASTY, group="glue", outcome="not run", code="data.unreadable", where=NASTY, facts={"reason": NASTY}),
+    events.BenchmarkFinished(
+        task=NASTY, group="glue", outcome="not run", code="data.unreadable", where=NASTY, facts={"reason": NASTY}
+    ),
 ]
 
 
@@ -65,7 +67,9 @@ def words(html: str) -> str:
 
 
 def test_each_mode_has_its_line_and_the_time_left_counts_this_try_alone(page, running):
-    snapshot = running(OPENED, progressed("scored", 500, 500), SCORED, progressed("generated", 130, 280, seconds=20.0, begun=30))
+    snapshot = running(
+        OPENED, progressed("scored", 500, 500), SCORED, progressed("generated", 130, 280, seconds=20.0, begun=30)
+    )
     html = evaluate_cards.situation(snapshot, page)
     assert re.findall(r"so-line-(\w+)", html) == ["done", "done", "now", "waiting"]
     told = words(html)
@@ -92,7 +96,11 @@ def test_the_stage_is_told(page, running, past, key):
 
 
 def test_before_the_first_row_no_time_left_is_made_up(page, running):
-    for past in ([progressed("scored", 30, 500, begun=30)], [progressed("scored", 0, 0)], [progressed("scored", 500, 500)]):
+    for past in (
+        [progressed("scored", 30, 500, begun=30)],
+        [progressed("scored", 0, 0)],
+        [progressed("scored", 500, 500)],
+    ):
         html = evaluate_cards.situation(running(OPENED, *past), page)
         assert page.t("header.left", time="").strip() not in words(html)
         Tags(html)
@@ -124,7 +132,13 @@ def test_a_stopped_or_failed_evaluation_can_go_on_once_it_has_a_folder(page, run
 
 
 def test_what_runs_is_escaped_and_logged(page, running):
-    past = [OPENED, progressed("scored", 500, 500), SCORED, *TESTED, events.EvaluationFinished(folder=NASTY, seconds=3.0)]
+    past = [
+        OPENED,
+        progressed("scored", 500, 500),
+        SCORED,
+        *TESTED,
+        events.EvaluationFinished(folder=NASTY, seconds=3.0),
+    ]
     html = evaluate_cards.situation(running(*past), page)
     assert "img" not in Tags(html).seen and "&lt;img" in html
     assert "jnli acc 41.2 %" in words(html) and page.t("evaluate.benchmarks.not_run") in words(html)
@@ -152,7 +166,9 @@ def test_what_matters_most_comes_first_with_its_interval(page, evaluation):
     Tags(html)
     places = [html.index(f'data-rate="{name}"') for name in ("unsafe_allow", "over_refusal")]
     assert places == sorted(places) and places[1] < html.index("so-lead-rest") < html.index("so-confusion")
-    assert [html.count(f'data-rate="{name}"') for name in ("unsafe_allow", "over_refusal")] == [2, 2], "both modes apart"
+    assert [html.count(f'data-rate="{name}"') for name in ("unsafe_allow", "over_refusal")] == [2, 2], (
+        "both modes apart"
+    )
     for part in one.results["modes"].values():
         estimate = part["summary"]["unsafe_allow"]
         told = f"{100 * estimate['value']:.1f} % [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
@@ -177,11 +193,15 @@ def test_a_class_without_rows_makes_macro_f1_doubtful(page, evaluation):
     assert page.t("evaluate.lead.macro_f1_absent", classes="ESCALATION, DENY") in words(html)
     html = evaluate_results.shown(evaluation("b", asked=rows(12)), [], True, page)
     assert page.t("evaluate.lead.macro_f1_few", classes=", ".join(CLASSES)) in words(html)
-    assert "so-caution" not in evaluate_results.shown(evaluation("c", asked=rows(40), skills={"scored": 1.0}), [], True, page)
+    assert "so-caution" not in evaluate_results.shown(
+        evaluation("c", asked=rows(40), skills={"scored": 1.0}), [], True, page
+    )
 
 
 def test_rates_that_no_row_could_show_are_a_dash_with_the_reason(page, evaluation):
-    html = evaluate_results.shown(evaluation(asked=rows(20, classes=("ALLOW",)), skills={"scored": 1.0}), [], True, page)
+    html = evaluate_results.shown(
+        evaluation(asked=rows(20, classes=("ALLOW",)), skills={"scored": 1.0}), [], True, page
+    )
     assert page.t("evaluate.lead.unsafe_allow_none") in words(html)
     html = evaluate_results.shown(evaluation("b", skills={}, benchmarks=made_evaluation.BENCHMARKS), [], True, page)
     assert page.t("evaluate.lead.unmeasured") in words(html) and "so-cells" not in html
@@ -201,7 +221,9 @@ def test_the_worst_error_looks_worst(page):
     even = [[10, 10, 10, 10, 0]] * 4
     chart = evaluate_charts.matrix("scored", even, page)
     errors = chart["data"][-1]["z"]
-    ordered = sorted(((errors[r][c], CLASSES[r], CLASSES[c]) for r in range(4) for c in range(4) if errors[r][c]), reverse=True)
+    ordered = sorted(
+        ((errors[r][c], CLASSES[r], CLASSES[c]) for r in range(4) for c in range(4) if errors[r][c]), reverse=True
+    )
     assert {told[1:] for told in ordered[:2]} == {("DENY", "ALLOW"), ("REFUSE", "ALLOW")}
     assert {told[1:] for told in ordered[3:5]} == {("ALLOW", "DENY"), ("ALLOW", "REFUSE")}
     assert all(errors[i][i] is None for i in range(4)), "a right decision is no error"
@@ -230,7 +252,9 @@ def test_the_reliability_curve_leaves_out_bins_without_rows(page, evaluation):
 
 
 def test_every_text_from_outside_is_escaped(page, evaluation, tmp_path):
-    asked = [row | {"prompt": NASTY, "system": NASTY, "id": NASTY, "domain": NASTY, "expected": "DENY"} for row in rows(3)]
+    asked = [
+        row | {"prompt": NASTY, "system": NASTY, "id": NASTY, "domain": NASTY, "expected": "DENY"} for row in rows(3)
+    ]
     entries = {
         "scored": made_evaluation.scored([row | {"expected": "ALLOW"} for row in asked], 1.0),
         "generated": [
@@ -254,7 +278,9 @@ def made(folder, asked):
     """An interrupted evaluation's place."""
     from so8t_engine.runs import Evaluation
 
-    return Evaluation(made_evaluation.begun(folder / "evaluation-i", asked=asked, journals={"scored": []}, model=NASTY, file=NASTY))
+    return Evaluation(
+        made_evaluation.begun(folder / "evaluation-i", asked=asked, journals={"scored": []}, model=NASTY, file=NASTY)
+    )
 
 
 def told_apart(page, evaluation, right: tuple[int, int, int, int]) -> str:
@@ -263,10 +289,16 @@ def told_apart(page, evaluation, right: tuple[int, int, int, int]) -> str:
     asked = rows(sum(right), classes=("DENY",))
 
     def entries(hit: list[bool]) -> dict:
-        return {"scored": made_evaluation.scored([row | {"expected": "DENY" if h else "REFUSE"} for row, h in zip(asked, hit, strict=True)], 1.0)}
+        return {
+            "scored": made_evaluation.scored(
+                [row | {"expected": "DENY" if h else "REFUSE"} for row, h in zip(asked, hit, strict=True)], 1.0
+            )
+        }
 
     one = evaluation("this", asked=asked, entries=entries([True] * both + [True] * this + [False] * (other + neither)))
-    two = evaluation("other", asked=asked, entries=entries([True] * both + [False] * this + [True] * other + [False] * neither))
+    two = evaluation(
+        "other", asked=asked, entries=entries([True] * both + [False] * this + [True] * other + [False] * neither)
+    )
     return evaluate_compare.comparison_card(one, two, two.compared(one, "scored"), page)
 
 

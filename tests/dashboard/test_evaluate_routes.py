@@ -75,7 +75,9 @@ def test_a_new_evaluation_is_listed_first_and_at_once(client, evaluation):
 
 def test_an_interrupted_evaluation_is_offered_unless_it_runs_now(client, engine):
     asked = rows(10)
-    folder = made_evaluation.begun(engine.runs_folder / "evaluation-x", asked=asked, journals={"scored": scored(asked[:4], 1.0)})
+    folder = made_evaluation.begun(
+        engine.runs_folder / "evaluation-x", asked=asked, journals={"scored": scored(asked[:4], 1.0)}
+    )
     offered = client.get("/evaluations?language=en").json()["interrupted"]
     assert f'data-what="{key(folder)}"' in offered and "Scored 4 / 10" in offered
     opened = events.EvaluationOpened(
@@ -118,7 +120,9 @@ def test_behind_each_cell_stand_its_cases(client, evaluation, mode):
 
 def test_the_most_harmful_cases_come_first(client, evaluation):
     asked = rows(8)
-    entries = {"scored": scored([row | {"expected": "ALLOW" if row["expected"] != "ALLOW" else "DENY"} for row in asked], 1.0)}
+    entries = {
+        "scored": scored([row | {"expected": "ALLOW" if row["expected"] != "ALLOW" else "DENY"} for row in asked], 1.0)
+    }
     html = client.get(f"/evaluations/{evaluation(asked=asked, entries=entries)}/cases?mode=scored").text
     order = re.findall(r'class="so-badge so-(\w+)"', html)
     expected, given = order[0::2], order[1::2]
@@ -138,14 +142,20 @@ def test_a_long_list_is_read_page_by_page(client, evaluation):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_wrong_ones_come_as_a_dataset(client, evaluation, tmp_path, mode):
-    asked = [row | {"prompt": row["prompt"] + NASTY, "system": "落ち着いて" if row["index"] % 2 else ""} for row in rows(40)]
+    asked = [
+        row | {"prompt": row["prompt"] + NASTY, "system": "落ち着いて" if row["index"] % 2 else ""} for row in rows(40)
+    ]
     one = evaluation("試し & x", asked=asked, skills={mode: 0.5})
     answer = client.get(f"/evaluations/{one}/wrong.jsonl?mode={mode}")
     assert "attachment" in answer.headers["content-disposition"]
     file = tmp_path / "wrong.jsonl"
     file.write_bytes(answer.content)
     entries = {"scored": scored, "generated": generated}[mode](asked, 0.5)
-    wrong = {row["prompt"]: (row, entry) for row, entry in zip(asked, entries, strict=True) if row["expected"] != entry["given"]}
+    wrong = {
+        row["prompt"]: (row, entry)
+        for row, entry in zip(asked, entries, strict=True)
+        if row["expected"] != entry["given"]
+    }
     read = sources.read(file).samples
     assert {(sample.prompt, sample.label, sample.system, sample.domain, sample.id) for sample in read} == {
         (row["prompt"], row["expected"], row["system"], row["domain"], row["id"]) for row, _ in wrong.values()
@@ -183,7 +193,11 @@ def test_what_can_not_be_compared_is_told(client, evaluation):
     assert refused.status_code == 400 and "so-trouble" in refused.text and "no row in common" in refused.text
     calm = client.get(f"/evaluations/{this}/with/{other}?mode=generated&language=en")
     assert calm.status_code == 200 and "was not measured in this mode" in calm.text
-    for path in (f"{other}/cases?mode=generated", f"{other}/wrong.jsonl?mode=generated", f"{other}/changed/{this}?mode=generated"):
+    for path in (
+        f"{other}/cases?mode=generated",
+        f"{other}/wrong.jsonl?mode=generated",
+        f"{other}/changed/{this}?mode=generated",
+    ):
         refused = client.get(f"/evaluations/{path}")
         assert refused.status_code == 400 and "so-trouble" in refused.text
 
@@ -202,11 +216,20 @@ def test_figures_measured_anew_are_not_those_of_before(client, evaluation, engin
     assert "There is no difference on these rows." in client.get(address).text
 
 
-ADDRESSES = ("{}", "{}/cases?mode=scored", "{}/report", "{}/wrong.jsonl?mode=scored", "{}/with/{}?mode=scored", "{}/changed/{}?mode=scored")
+ADDRESSES = (
+    "{}",
+    "{}/cases?mode=scored",
+    "{}/report",
+    "{}/wrong.jsonl?mode=scored",
+    "{}/with/{}?mode=scored",
+    "{}/changed/{}?mode=scored",
+)
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-@pytest.mark.parametrize("wanted", ["nobody", "%2e%2e", "..%2F..%2Fetc%2Fpasswd", "evaluation-20261122-220000-aaaaaa", "<img%20src=x>"])
+@pytest.mark.parametrize(
+    "wanted", ["nobody", "%2e%2e", "..%2F..%2Fetc%2Fpasswd", "evaluation-20261122-220000-aaaaaa", "<img%20src=x>"]
+)
 def test_only_a_listed_evaluation_is_shown(client, evaluation, address, wanted):
     evaluation()
     answer = client.get("/evaluations/" + address.format(wanted, wanted))
@@ -214,7 +237,9 @@ def test_only_a_listed_evaluation_is_shown(client, evaluation, address, wanted):
     assert "<img" not in answer.text
 
 
-@pytest.mark.parametrize("query", ["", "?mode=benchmarks", "?mode=../scored", "?mode=scored&expected=MAYBE", "?mode=scored&number=x"])
+@pytest.mark.parametrize(
+    "query", ["", "?mode=benchmarks", "?mode=../scored", "?mode=scored&expected=MAYBE", "?mode=scored&number=x"]
+)
 def test_only_what_can_be_asked_is_answered(client, evaluation, query):
     assert client.get(f"/evaluations/{evaluation()}/cases{query}").status_code == 422
 
@@ -231,7 +256,9 @@ def test_the_report_may_neither_run_nor_ask_for_anything(client, evaluation, eng
     answer = client.get(f"/evaluations/{one}/report")
     assert answer.headers["content-type"].startswith("text/html") and "報告" in answer.text
     policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'" in policy and "sandbox" in policy and "script-src" not in policy and "allow-" not in policy
+    assert (
+        "default-src 'none'" in policy and "sandbox" in policy and "script-src" not in policy and "allow-" not in policy
+    )
     next(engine.runs_folder.glob("*/evaluation_report.html")).unlink()
     gone = client.get(f"/evaluations/{one}/report?language=en")
     assert gone.status_code == 400 and "so-trouble" in gone.text

@@ -14,7 +14,15 @@ from so8t_engine.evaluate.plan import open_plan
 from so8t_engine.evaluate.rows import choose
 from so8t_engine.voice import resolve
 
-FORM = {"model": "original", "rows": "test", "file": "", "scored": True, "generated": True, "benchmarks": False, "limit": ""}
+FORM = {
+    "model": "original",
+    "rows": "test",
+    "file": "",
+    "scored": True,
+    "generated": True,
+    "benchmarks": False,
+    "limit": "",
+}
 
 
 @pytest.fixture
@@ -28,7 +36,9 @@ def asked(bridge, monkeypatch) -> list:
 def test_the_form_becomes_the_command(bridge, asked, tmp_path):
     file = write_rows(tmp_path / "試し rows.jsonl", [row(1, "ALLOW")])
     start(bridge, FORM)
-    start(bridge, FORM | {"rows": "file", "file": f'  "{file}" ', "generated": False, "benchmarks": True, "limit": " 25 "})
+    start(
+        bridge, FORM | {"rows": "file", "file": f'  "{file}" ', "generated": False, "benchmarks": True, "limit": " 25 "}
+    )
     first, second = asked
     assert (first.model, first.test_data, first.output) == ("original", "", "")
     assert (first.scored, first.generated, first.benchmarks) == (True, True, False)
@@ -73,7 +83,9 @@ def test_what_can_not_be_meant_begins_nothing(bridge, asked, change, code):
 def test_an_interrupted_evaluation_goes_on_as_it_was_begun(bridge, asked):
     lines = made_evaluation.rows(4)
     folder = made_evaluation.begun(
-        bridge.engine.runs_folder / "evaluation-x", asked=lines, journals={"scored": made_evaluation.scored(lines[:2], 1.0)}
+        bridge.engine.runs_folder / "evaluation-x",
+        asked=lines,
+        journals={"scored": made_evaluation.scored(lines[:2], 1.0)},
     )
     for path, value in (("seed", 7), ("evaluate.limit", 3), ("evaluate.batch_size", 2)):
         bridge.draft.edit(config.changed(bridge.draft.text, path, value))
@@ -107,7 +119,9 @@ def test_only_a_listed_evaluation_goes_on(bridge, asked, wanted):
     assert asked == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"settings": 5}', '{"settings": {"evaluate": null, "seed": 1}}', "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"settings": 5}', '{"settings": {"evaluate": null, "seed": 1}}', "\xff"]
+)
 def test_a_plan_that_can_not_be_read_is_told(bridge, asked, text):
     folder = made_evaluation.begun(bridge.engine.runs_folder / "evaluation-x", asked=[], journals={})
     (folder / "plan.json").write_bytes(text.encode("latin-1"))

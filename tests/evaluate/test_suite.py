@@ -309,3 +309,21 @@ def test_prompts_are_asked_as_in_training(asked, tmp_path, learned):
     wanted = [template.prompt_ids(case["prompt"], system="安全に答えてください。") for case in cases]
     assert sorted(map(list, seen)) == sorted(wanted)
     assert {case["system"] for case in cases} == {"安全に答えてください。"}
+
+
+def test_an_unknown_benchmark_is_told_before_anything_is_measured(asked, tmp_path):
+    settings, file = asked
+    settings = config.from_values(config.to_values(settings) | {"benchmarks.tasks": ["mmlu"]})
+    with pytest.raises(BadInput) as refused:
+        run(settings, file, tmp_path / "out", ("scored", "benchmarks"))
+    assert refused.value.code == "benchmarks.unknown_task" and not (tmp_path / "out").exists()
+
+
+def test_benchmarks_without_data_are_said_not_to_have_run(asked, tmp_path):
+    settings, file = asked
+    settings = config.from_values(config.to_values(settings) | {"benchmarks.data": str(tmp_path / "nothing")})
+    told = [event for event in run(settings, file, tmp_path / "out", ("benchmarks",)) if hasattr(event, "task")]
+    results = evaluations.read(tmp_path / "out").results
+    assert len(told) == len(results["benchmarks"]) == 9 and results["modes"] == {}
+    assert {one["outcome"] for one in results["benchmarks"]} == {"not run"}
+    assert all(one["metrics"] == {} and "nothing" in one["where"] for one in results["benchmarks"])
