@@ -52,6 +52,14 @@ def machine() -> str:
         device = torch.cuda.get_device_name()
     else:
         load = psutil.getloadavg()[0]
-        device = f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} CPUs (load {load:.1f})"
+        device = f"{_processor()}, {psutil.cpu_count()} CPUs (load {load:.1f})"
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     return f"{device}, {versions}, {time.strftime('%Y-%m-%d')}"
+
+
+def _processor() -> str:
+    """Its name, where Linux or platform tells it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

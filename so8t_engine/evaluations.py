@@ -14,6 +14,11 @@ from so8t_engine.runs import Evaluation
 VERSION = 1
 MODES = ("scored", "generated")
 REFUSING = ("DENY", "REFUSE")
+PARTS = {
+    "id": str, "created": str, "seconds": float, "model": dict, "data": dict, "machine": dict, "settings": dict,
+    "modes": dict, "benchmarks": list,
+}  # fmt: skip
+"""What results must hold, and as what."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,9 @@ def read(folder: Path) -> Finished:
         raise BadInput("evaluate.bad_results", where=str(place.results), reason=error) from None
     if results.get("version") != VERSION:
         raise BadInput("evaluate.bad_results", where=str(place.results), reason=f"version {results.get('version')}")
+    lacking = [name for name in PARTS if not isinstance(results.get(name), PARTS[name])]
+    if lacking:
+        raise BadInput("evaluate.bad_results", where=str(place.results), reason=f"no {', '.join(lacking)}")
     return Finished(place, results)
 
 

@@ -70,9 +70,8 @@ class _ConfigTab:
                 )  # fmt: skip
                 self.save = gr.Button(t("config.save"), variant="primary", size="md", elem_id="config-save", scale=0)
             with gr.Row(elem_classes="so-config-line", equal_height=False):
-                self.state = gr.HTML(
-                    config_cards.state(view, self.page), apply_default_css=False, elem_id="config-state"
-                )
+                first = config_cards.state(view, self.page, drawn=False)
+                self.state = gr.HTML(first, apply_default_css=False, elem_id="config-state")
                 small = {"size": "sm", "scale": 0, "min_width": 0}
                 self.save_as = gr.Button(t("config.save_as"), elem_id="config-save-as", **small)
                 self.duplicate = gr.Button(t("config.duplicate"), elem_id="config-duplicate", **small)

@@ -71,8 +71,12 @@ def file_label(file: Path, folder: Path, page: Page) -> str:
     return page.t("config.picker_preset", name=file.stem) if file.stem in PRESETS else file.stem
 
 
-def state(view: View, page: Page) -> str:
-    """Whether the draft is saved and how many faults it has, on one line that never changes its height."""
+def state(view: View, page: Page, *, drawn: bool = True) -> str:
+    """Whether the draft is saved and how many faults it has, on one line that never changes its height.
+
+    drawn: whether this window has been brought up to date since it was opened. Before that nothing can be typed in it:
+    what a window is brought up to date with would wipe it out.
+    """
     saved = "dirty" if view.dirty else "saved"
     parts = [f'<span class="so-mark so-{saved}">{escape(page.t(f"config.state.{saved}"))}</span>']
     if view.faults:
@@ -80,7 +84,8 @@ def state(view: View, page: Page) -> str:
         parts.append(f'<a class="so-mark so-bad" href="#config-check">{escape(words)}</a>')
     else:
         parts.append(f'<span class="so-mark so-good">{escape(page.t("config.state.good"))}</span>')
-    return f'<div class="so-config-state" role="status">{"".join(parts)}</div>'
+    mark = " data-drawn" if drawn else ""
+    return f'<div class="so-config-state" role="status"{mark}>{"".join(parts)}</div>'
 
 
 def check(view: View, page: Page) -> str:

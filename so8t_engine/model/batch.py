@@ -21,8 +21,5 @@ def sight(used: Tensor, order: Tensor) -> Tensor:
     Args:
         used: bool (rows, places), the places that a row uses.
         order: bool (places, places), what a place may see where all places are used.
-
-    An unused place sees itself: one that sees nothing would become no number, and spoil what comes after.
     """
-    own = torch.eye(used.shape[1], dtype=torch.bool, device=used.device)
-    return (order & used[:, None, :] | own)[:, None]
+    return (order & used[:, None, :])[:, None]

@@ -327,3 +327,17 @@ def test_benchmarks_without_data_are_said_not_to_have_run(asked, tmp_path):
     assert len(told) == len(results["benchmarks"]) == 9 and results["modes"] == {}
     assert {one["outcome"] for one in results["benchmarks"]} == {"not run"}
     assert all(one["metrics"] == {} and "nothing" in one["where"] for one in results["benchmarks"])
+
+
+def test_results_that_cannot_be_read_are_named_and_hide_no_others(asked, tmp_path):
+    settings, file = asked
+    root = settings.resolve(settings.runs)
+    for name in ("evaluation-a", "evaluation-b", "evaluation-c"):
+        run(settings, file, root / name, ("scored",))
+    texts = {"a": '{"version": 1, "id": "a"}', "b": '{"version": 2}'}
+    for name, text in texts.items():
+        (root / f"evaluation-{name}" / "evaluation_results.json").write_text(text, encoding="utf-8")
+        with pytest.raises(BadInput) as refused:
+            evaluations.read(root / f"evaluation-{name}")
+        assert refused.value.code == "evaluate.bad_results"
+    assert [one.id for one in evaluations.finished(root)] == ["c"]
