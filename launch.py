@@ -34,7 +34,7 @@ STAMP = VENV / "so8t_studio.json"
 LOCK = ("pyproject.toml", "constraints.txt")
 """While these are the same, nothing is installed again."""
 
-EXTRAS = {"start": [], "setup": [], "test": ["dev"]}
+EXTRAS = {"start": [], "setup": [], "test": ["dev", "oracle"]}
 PYTHON_PAGE = "https://www.python.org/downloads/release/python-31316/"
 WHEELS = "https://download.pytorch.org/whl/"
 

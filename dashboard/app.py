@@ -18,10 +18,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from dashboard import charts, texts
 from dashboard.bridge import Bridge, Page, TabParts
 from dashboard.chat_routes import add_chat_routes
+from dashboard.export_routes import add_export_routes
 from dashboard.header import header
 from dashboard.late import LatePages
 from dashboard.served import Served
-from dashboard.tabs import chat, config, system, train
+from dashboard.tabs import chat, config, export, system, train
 from dashboard.theme import StudioTheme
 from dashboard.think_route import add_think_route
 from so8t_engine import Engine, Snapshot
@@ -29,7 +30,7 @@ from so8t_engine import Engine, Snapshot
 if TYPE_CHECKING:
     from dashboard.draft import Draft
 
-TABS = {"config": config.build, "train": train.build, "chat": chat.build, "system": system.build}
+TABS = {"config": config.build, "train": train.build, "chat": chat.build, "export": export.build, "system": system.build}
 """In the order of the work."""
 
 FIRST_TAB = "train"
@@ -58,6 +59,7 @@ def create_app(engine: Engine, draft: Draft) -> FastAPI:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     _add_routes(app, bridge)
     add_chat_routes(app, bridge)
+    add_export_routes(app, bridge)
     add_think_route(app, engine)
     app.mount("", pages)
     return app

@@ -8,6 +8,7 @@ from html import escape
 
 from dashboard import cards, numbers
 from dashboard.bridge import Page
+from dashboard.export_progress import stage_now, whole
 from so8t_engine import Snapshot
 
 SPARK_SAMPLES = 60
@@ -53,6 +54,8 @@ def command(snapshot: Snapshot, page: Page) -> str:
 
 def progress(snapshot: Snapshot) -> float | None:
     """The share of the steps that are done; None before the plan is known."""
+    if snapshot.export and snapshot.active:
+        return whole(snapshot)
     if not snapshot.plan or not snapshot.plan.steps:
         return None
     return min(1.0, snapshot.step / snapshot.plan.steps)
@@ -69,6 +72,8 @@ def _now(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
         parts.append(("run", snapshot.run))
     if snapshot.plan:
         parts.append(("steps", f"step {snapshot.step:,}/{snapshot.plan.steps:,}"))
+    if snapshot.export and snapshot.active:
+        parts.append(("steps", stage_now(snapshot, page)))
     if snapshot.state == "stopping":
         parts.append(("state", page.t("state.stopping")))
     elif snapshot.seconds_left is not None:

@@ -19,12 +19,12 @@ POLICY = (
 
 _STYLES = "".join(
     f'<link rel="stylesheet" href="/static/dashboard/{name}">'
-    for name in ("style.css", "config_tab.css", "chat_tab.css", "system_tab.css")
+    for name in ("style.css", "config_tab.css", "chat_tab.css", "export_tab.css", "system_tab.css")
 )
 
 _SCRIPTS = "".join(
     f'<script src="/static/dashboard/{name}"></script>'
-    for name in ("charts.js", "page.js", "chat_answers.js", "chat_lists.js", "chat_panel.js", "chat.js")
+    for name in ("charts.js", "page.js", "chat_answers.js", "chat_lists.js", "chat_panel.js", "chat.js", "export.js")
 )
 
 PAGE_WORDS = ("age", "copy", "header.offline", "chart.png", "chart.csv", "keys", "chat.")

@@ -47,6 +47,8 @@ def _run(options: argparse.Namespace) -> int:
         case "train":
             output = str(Path(options.output).resolve()) if options.output else ""
             command = commands.StartTraining(settings=settings, output=output, resume=options.resume)
+        case "export":
+            command = _export(settings, options)
     _stop_on_signal(engine.cancel)
     engine.submit(command)
     printer = Printer(engine, options.language)
@@ -59,8 +61,24 @@ def _run(options: argparse.Namespace) -> int:
             code = 1
         elif isinstance(event, e.RowFaulted):
             code = 2
+        elif isinstance(event, e.ExportFinished) and event.passed is False:
+            code = 1
     engine.wait()
     return code
+
+
+def _export(settings: config.Settings, options: argparse.Namespace) -> commands.ExportModel:
+    """Paths are read from where the caller stands; a name that is a folder there is one."""
+
+    def path(text: str) -> str:
+        return str(Path(text).resolve()) if text else ""
+
+    kinds = tuple(kind.strip() for kind in options.quant.split(",")) if options.quant is not None else ()
+    return commands.ExportModel(
+        settings=settings, model=path(options.model) if Path(options.model).is_dir() else options.model,
+        output=path(options.output_dir), quantizations=kinds, name=options.ollama, gate=not options.no_gate,
+        consent=options.accept_visible_thinking, prompts=path(options.prompts),
+    )  # fmt: skip
 
 
 def _verify_audit(options: argparse.Namespace) -> int:
@@ -107,7 +125,7 @@ def _stop_on_signal(stop: Callable[[], None]) -> None:
 
 def _overrides(options: argparse.Namespace) -> list[str]:
     """--base-model and --dataset are read from where the caller stands, as any path on a command line."""
-    named = {"base_model": getattr(options, "base_model", None), "dataset": options.dataset}
+    named = {"base_model": getattr(options, "base_model", None), "dataset": getattr(options, "dataset", None)}
     paths = [f"{name}={Path(value).resolve()}" for name, value in named.items() if value]
     return paths + options.set
 
@@ -130,9 +148,21 @@ def _parser() -> argparse.ArgumentParser:
     checks = jobs.add_parser("verify", help="try a little of everything that a training needs, before it")
     for job in (train, checks):
         job.add_argument("--base-model", metavar="DIR", help="folder of the model to retrain")
+    files = jobs.add_parser("export", help="write a model as GGUF files, check them, and push one to Ollama")
+    files.add_argument("--model", required=True, metavar="RUN|DIR|original", help="a run, the folder of a model, or original")
+    files.add_argument("--output-dir", default="", metavar="DIR", help="its own folder (default: a new one)")
+    files.add_argument("--quant", metavar="KINDS", help="of f16, q8_0, bf16, with commas (default: export.quantizations)")
+    files.add_argument("--prompts", default="", metavar="FILE", help="JSONL rows to compare on (default: those kept for testing)")
+    files.add_argument("--no-gate", action="store_true", help="do not compare the files with the model")
+    files.add_argument("--ollama", default="", metavar="NAME", help="push the smallest file to Ollama under this name")
+    files.add_argument(
+        "--accept-visible-thinking", action="store_true",
+        help="agree that whoever uses the model in Ollama can read its thinking; --ollama needs it",
+    )  # fmt: skip
     for job in (train, lint, checks):
-        job.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
         job.add_argument("--dataset", metavar="FILE", help="JSONL file with the rows")
+    for job in (train, lint, checks, files):
+        job.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
         job.add_argument("--set", action="append", default=[], metavar="key=value", help="change one setting")
     log = jobs.add_parser("audit", help="the audit log").add_subparsers(dest="action", required=True, metavar="ACTION")
     verify = log.add_parser("verify", help="find out whether anything in the log was changed, deleted or moved")
@@ -144,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     think.add_argument("--system", metavar="TEXT", help="system text (default: the one the model was trained with)")
     think.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
     think.add_argument("--json", action="store_true", help="print final, label, confidence, reason and audit_id")
-    for command in (train, lint, checks, verify, think):
+    for command in (train, lint, checks, files, verify, think):
         language = "ja" if os.environ.get("LANG", "").startswith("ja") else "en"
         command.add_argument("--language", choices=LANGUAGES, default=language, help="language of the messages")
     return parser

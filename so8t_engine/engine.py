@@ -5,19 +5,26 @@ A stage is imported by its first command, so that a page can open before torch i
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from so8t_engine import hardware
+from so8t_engine import exports, hardware
 from so8t_engine import runs as run_folders
+from so8t_engine import voice as voices
 from so8t_engine.audit import Audit
 from so8t_engine.chat.desk import Desk
 from so8t_engine.chat.speaker import Speaker
 from so8t_engine.chat.think import Think
-from so8t_engine.commands import Command, LintDataset, StartTraining, StartVerification
+from so8t_engine.commands import Command, ExportModel, LintDataset, StartTraining, StartVerification
 from so8t_engine.config import ROOT, Settings
 from so8t_engine.events import Event, RunAlreadyFinished, RunOpened
+from so8t_engine.exports import Finished as Exported
 from so8t_engine.jobs import Cancel, Worker
 from so8t_engine.runs import Run
 from so8t_engine.snapshot import Snapshot, replay
+from so8t_engine.voice import Voice
+
+if TYPE_CHECKING:
+    from so8t_engine.export.standing import Standing
 
 
 class Engine:
@@ -77,6 +84,27 @@ class Engine:
         """Every run, newest first."""
         return run_folders.all_runs(self.runs_folder)
 
+    def voices(self, settings: Settings) -> list[Voice]:
+        """Every model of ours that can be evaluated: the original, then the runs that have an adapter, newest first.
+
+        Reads no weights: whether a run's files are whole is found out when it is evaluated.
+        """
+        return voices.listed(self.runs_folder, settings)
+
+    def exports(self) -> list[Exported]:
+        """Every export with results, newest first."""
+        return exports.finished(self.runs_folder)
+
+    def export_sizes(self, voice: Voice) -> dict[str, int]:
+        """About how many bytes each kind of GGUF file of this model will have; {} where that can't be told."""
+        return exports.expected_sizes(voice.base)
+
+    def ollama(self, settings: Settings) -> "Standing":
+        """Whether Ollama answers, and what a push to it would mean. Waits for it; raises EngineError when it does not."""
+        from so8t_engine.export.standing import standing
+
+        return standing(settings.ollama.address)
+
     def show(self, run: Run) -> None:
         """Put a stored run on view. Raises Busy while a job runs."""
         self._worker.show(replay(run.events()))
@@ -92,6 +120,8 @@ def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
             return _verification(command, cancel)
         case StartTraining():
             return _training(command, cancel)
+        case ExportModel():
+            return _export(command, cancel)
     raise TypeError(f"no stage for {type(command).__name__}")
 
 
@@ -122,3 +152,15 @@ def _training(command: StartTraining, cancel: Cancel) -> Iterator[Event]:
         from so8t_engine.train.loop import train
 
         yield from train(run.settings(), run, cancel)
+
+
+def _export(command: ExportModel, cancel: Cancel) -> Iterator[Event]:
+    from so8t_engine.export.suite import Wish, export
+
+    settings: Settings = command.settings
+    root = settings.resolve(settings.runs)
+    voice = voices.named(command.model, root, settings)
+    folder = Path(command.output) if command.output else run_folders.new_export(root, voice.run)
+    kinds = command.quantizations or settings.export.quantizations
+    wish = Wish(kinds, command.name, command.gate, command.consent, command.prompts)
+    yield from export(settings, voice, folder, wish, cancel)

@@ -80,6 +80,15 @@ def run_of(key: str, root: Path) -> Run | None:
     return None
 
 
+def listed(root: Path, settings: Settings) -> list[Voice]:
+    """The original and every run with an adapter, newest first. Reads no weights."""
+    found = [resolve(ORIGINAL, root, settings)]
+    for run, step, own in listed_runs(root):
+        adapter = next(written(run))[2]
+        found.append(_voice(run, step, adapter, own))
+    return found
+
+
 def listed_runs(root: Path) -> Iterator[tuple[Run, int | None, Settings]]:
     """The newest runs with an adapter: (run, step or None when finished, settings). Reads no weights."""
     count = 0
@@ -116,9 +125,13 @@ def _of_run(run: Run) -> Voice:
             _verified(folder, (folder / MANIFEST).stat().st_mtime_ns)
         except (OSError, CheckpointError):
             continue  # just deleted, or damaged: the one before it may do
-        base = own.resolve(own.base_model)
-        return Voice(RUN + run.id, name_at(run, step), base, adapter, own.model, own.data.system_prompt, run.folder)
+        return _voice(run, step, adapter, own)
     raise BadInput("chat.no_adapter", where=str(run.folder), name=run.id)
+
+
+def _voice(run: Run, step: int | None, adapter: Path, own: Settings) -> Voice:
+    base = own.resolve(own.base_model)
+    return Voice(RUN + run.id, name_at(run, step), base, adapter, own.model, own.data.system_prompt, run.folder)
 
 
 def _candidates(run: Run) -> Iterator[tuple[int | None, Path, Path]]:

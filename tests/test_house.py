@@ -10,16 +10,16 @@ from made import ROOT, environment
 FLOORS = [
     {"errors", "record", "events"},
     {"disk", "settings", "config", "config_edit", "config_faults", "config_text", "runs", "hardware", "ollama"},
-    {"answer", "data", "measure", "checkpoint", "voice", "audit", "audit_chain", "audit_entries", "audit_verdict"},
+    {"answer", "data", "measure", "checkpoint", "voice", "exports", "audit", "audit_chain", "audit_entries", "audit_verdict"},
     {"model"},
-    {"train", "chat"},
+    {"train", "chat", "export"},
     {"verify", "verify_estimate", "verify_finding", "verify_inputs", "verify_machine", "verify_trial", "verify_victim"},
     {"commands", "snapshot", "jobs", "engine"},
     {"progress", "__main__", ""},
 ]
 """From the ground up; "" is the surface, so8t_engine itself."""
 
-STAGES = {"train", "chat"}
+STAGES = {"train", "chat", "export"}
 """They don't import each other: they meet in the run folder."""
 
 MODULES = sorted((ROOT / "so8t_engine").rglob("*.py"))

@@ -281,7 +281,7 @@ def test_the_tests_add_what_they_need_once(copy):
     copy.run("setup")
     copy.calls()
     assert copy.run("test", "tests/test_x.py", "-k", "y")[0] == 0
-    assert copy.calls()[1::2] == [PACKAGES + "[dev]", "-m pytest tests/test_x.py -k y"]
+    assert copy.calls()[1::2] == [PACKAGES + "[dev,oracle]", "-m pytest tests/test_x.py -k y"]
     copy.run("test")
     assert copy.calls() == ["-m pytest"]
     copy.run()
@@ -296,7 +296,7 @@ def test_a_changed_lock_installs_again_with_the_same_extras(copy, name):
     with (copy.folder / name).open("a") as file:
         file.write("\n# changed\n")
     copy.run("setup")
-    assert copy.calls()[:2] == [TORCH, PACKAGES + "[dev]"]
+    assert copy.calls()[:2] == [TORCH, PACKAGES + "[dev,oracle]"]
 
 
 @linux
