@@ -34,8 +34,13 @@ STAMP = VENV / "so8t_studio.json"
 LOCK = ("pyproject.toml", "constraints.txt")
 """While these are the same, nothing is installed again."""
 
-EXTRAS = {"start": ["benchmarks"], "setup": ["benchmarks"], "test": ["benchmarks", "dev"]}
-"""What each command installs beside the program: the general benchmarks (a third of a GB) belong to what a person gets."""
+EXTRAS = {
+    "start": ["benchmarks", "oracle"],
+    "setup": ["benchmarks", "oracle"],
+    "test": ["benchmarks", "dev", "oracle"],
+}
+"""What each command installs beside the program: the general benchmarks (a third of a GB) and llama.cpp, which proves an
+export, belong to what a person gets."""
 
 PYTHON_PAGE = "https://www.python.org/downloads/release/python-31316/"
 WHEELS = "https://download.pytorch.org/whl/"

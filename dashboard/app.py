@@ -19,10 +19,11 @@ from dashboard import charts, texts
 from dashboard.bridge import Bridge, Page, TabParts
 from dashboard.chat_routes import add_chat_routes
 from dashboard.evaluate_routes import add_evaluate_routes
+from dashboard.export_routes import add_export_routes
 from dashboard.header import header
 from dashboard.late import LatePages
 from dashboard.served import Served
-from dashboard.tabs import chat, config, evaluate, system, train
+from dashboard.tabs import chat, config, evaluate, export, system, train
 from dashboard.theme import StudioTheme
 from dashboard.think_route import add_think_route
 from so8t_engine import Engine, Snapshot
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from dashboard.draft import Draft
 
 TABS = {
-    "config": config.build, "train": train.build, "evaluate": evaluate.build, "chat": chat.build, "system": system.build,
+    "config": config.build, "train": train.build, "evaluate": evaluate.build, "chat": chat.build, "export": export.build,
+    "system": system.build,
 }  # fmt: skip
 """In the order of the work."""
 
@@ -62,6 +64,7 @@ def create_app(engine: Engine, draft: Draft) -> FastAPI:
     _add_routes(app, bridge)
     add_chat_routes(app, bridge)
     add_evaluate_routes(app, bridge)
+    add_export_routes(app, bridge)
     add_think_route(app, engine)
     app.mount("", pages)
     return app

@@ -9,9 +9,10 @@ from html import escape
 from dashboard import cards, numbers
 from dashboard.bridge import Page
 from dashboard.evaluate_cards import seconds_left
+from dashboard.export_progress import stage_now, whole
 from so8t_engine import Snapshot
 
-TABS = {"StartTraining": "train", "RunEvaluation": "evaluate", "StartVerification": "config"}
+TABS = {"StartTraining": "train", "RunEvaluation": "evaluate", "ExportModel": "export", "StartVerification": "config"}
 """Where a job is watched: that tab has a dot while it runs."""
 
 SPARK_SAMPLES = 60
@@ -56,7 +57,12 @@ def command(snapshot: Snapshot, page: Page) -> str:
 
 
 def progress(snapshot: Snapshot) -> float | None:
-    """The share of the steps that are done, or of the rows of the mode that is measured; None before it is known."""
+    """The share of the steps that are done, of the rows of the mode that is measured, or of the export's work.
+
+    None before it is known.
+    """
+    if snapshot.export and snapshot.active:
+        return whole(snapshot)
     if snapshot.evaluating:
         return snapshot.evaluating.done / snapshot.evaluating.total if snapshot.evaluating.total else None
     if not snapshot.plan or not snapshot.plan.steps:
@@ -77,6 +83,8 @@ def _now(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
         parts.append(("steps", f"step {snapshot.step:,}/{snapshot.plan.steps:,}"))
     if now := snapshot.evaluating if snapshot.active else None:
         parts.append(("steps", f"{page.t(f'evaluate.mode.{now.mode}')} {now.done:,}/{now.total:,}"))
+    if snapshot.export and snapshot.active:
+        parts.append(("steps", stage_now(snapshot, page)))
     left = seconds_left(now) if now else snapshot.seconds_left
     if snapshot.state == "stopping":
         parts.append(("state", page.t("state.stopping")))

@@ -82,8 +82,22 @@ def sentence(event: events.Event, page: Page) -> str:
             return page.t("log.BenchmarkNotRun", task=event.task, what=page.error(event.code, "what", event.facts))
         case events.EvaluationFinished():
             return page.t(key, folder=Path(event.folder).name)
+        case events.ExportOpened():
+            name = page.t("export.form.original") if event.name == "original" else event.name
+            return page.t(key, name=name, kinds=", ".join(event.quantizations))
+        case events.GgufKept() | events.GgufWritten():
+            return page.t(key, file=Path(event.file).name, size=numbers.file_size(event.bytes))
+        case events.FidelityMeasured():
+            verdict = page.t("export.gate.passed" if event.passed else "export.gate.failed")
+            return page.t(key, file=Path(event.file).name, share=numbers.percent(100 * event.agreement[0]), verdict=verdict)
+        case events.FidelitySkipped():
+            return page.t(key, what=page.error(event.code, "what", event.facts))
+        case events.ModelPushed():
+            return page.t(key, name=event.name)
+        case events.ExportFinished():
+            return page.t(key, folder=Path(event.folder).name)
         case events.ModelSaved():
             return page.t(key, folder=Path(event.folder).name, size=numbers.file_size(event.bytes))
-        case events.StopRequested() | events.RunAlreadyFinished():
+        case events.StopRequested() | events.RunAlreadyFinished() | events.ModelCreated():
             return page.t(key)
     return ""

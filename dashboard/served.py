@@ -17,14 +17,20 @@ POLICY = (
 )
 """Gradio compiles its templates in the page, hence 'unsafe-eval'; nothing may come from or go to another host."""
 
+STYLES = ("style.css", "config_tab.css", "evaluate_tab.css", "chat_tab.css", "export_tab.css", "system_tab.css")
+SCRIPTS = (
+    "charts.js", "page.js", "evaluate.js", "chat_answers.js", "chat_lists.js", "chat_panel.js", "chat.js", "export.js",
+)  # fmt: skip
+"""In the order in which they are loaded."""
+
 _STYLES = "".join(
     f'<link rel="stylesheet" href="/static/dashboard/{name}">'
-    for name in ("style.css", "config_tab.css", "evaluate_tab.css", "chat_tab.css", "system_tab.css")
+    for name in STYLES
 )
 
 _SCRIPTS = "".join(
     f'<script src="/static/dashboard/{name}"></script>'
-    for name in ("charts.js", "page.js", "evaluate.js", "chat_answers.js", "chat_lists.js", "chat_panel.js", "chat.js")
+    for name in SCRIPTS
 )
 
 PAGE_WORDS = ("age", "copy", "header.offline", "chart.png", "chart.csv", "keys", "chat.")

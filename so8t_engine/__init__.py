@@ -20,18 +20,20 @@ from so8t_engine import commands, config, errors, events
 from so8t_engine.audit import Condition as AuditCondition
 from so8t_engine.audit import Entry as AuditEntry
 from so8t_engine.audit import Verdict as AuditVerdict
-from so8t_engine.commands import LintDataset, RunEvaluation, StartTraining, StartVerification
+from so8t_engine.commands import ExportModel, LintDataset, RunEvaluation, StartTraining, StartVerification
 from so8t_engine.config import Settings
 from so8t_engine.engine import Engine
 from so8t_engine.errors import BadInput, Busy, EngineError, SettingsError
 from so8t_engine.evaluations import Comparison as EvaluationComparison
 from so8t_engine.evaluations import Finished as FinishedEvaluation
+from so8t_engine.exports import Finished as FinishedExport
 from so8t_engine.runs import Run
 from so8t_engine.snapshot import Snapshot
 from so8t_engine.voice import Voice
 
 __all__ = [
     "AuditCondition", "AuditEntry", "AuditVerdict", "BadInput", "Busy", "Engine", "EngineError", "EvaluationComparison",
-    "FinishedEvaluation", "LintDataset", "Run", "RunEvaluation", "Settings", "SettingsError", "Snapshot", "StartTraining", "StartVerification", "Voice", "commands", "config", "errors",
+    "ExportModel", "FinishedEvaluation", "FinishedExport", "LintDataset", "Run", "RunEvaluation", "Settings",
+    "SettingsError", "Snapshot", "StartTraining", "StartVerification", "Voice", "commands", "config", "errors",
     "events",
 ]  # fmt: skip

@@ -49,6 +49,8 @@ def _run(options: argparse.Namespace) -> int:
         case "train":
             output = str(Path(options.output).resolve()) if options.output else ""
             command = commands.StartTraining(settings=settings, output=output, resume=options.resume)
+        case "export":
+            command = _export(settings, options)
     _stop_on_signal(engine.cancel)
     engine.submit(command)
     printer = Printer(engine, options.language)
@@ -61,6 +63,8 @@ def _run(options: argparse.Namespace) -> int:
             code = 1
         elif isinstance(event, e.RowFaulted):
             code = 2
+        elif isinstance(event, e.ExportFinished) and event.passed is False:
+            code = 1
     engine.wait()
     return code
 
@@ -76,6 +80,20 @@ def _evaluation(settings: config.Settings, options: argparse.Namespace) -> comma
     return commands.RunEvaluation(
         settings=settings, model=model, test_data=path(options.test_data), output=path(options.output_dir),
         scored="scored" in modes, generated="generated" in modes, benchmarks=not options.skip_hf_benchmark,
+    )  # fmt: skip
+
+
+def _export(settings: config.Settings, options: argparse.Namespace) -> commands.ExportModel:
+    """Paths are read from where the caller stands; a name that is a folder there is one."""
+
+    def path(text: str) -> str:
+        return str(Path(text).resolve()) if text else ""
+
+    kinds = tuple(kind.strip() for kind in options.quant.split(",")) if options.quant is not None else ()
+    return commands.ExportModel(
+        settings=settings, model=path(options.model) if Path(options.model).is_dir() else options.model,
+        output=path(options.output_dir), quantizations=kinds, name=options.ollama, gate=not options.no_gate,
+        consent=options.accept_visible_thinking, prompts=path(options.prompts),
     )  # fmt: skip
 
 
@@ -155,9 +173,20 @@ def _parser() -> argparse.ArgumentParser:
         help="likeliest class (fast), whole answers, or both (default)",
     )  # fmt: skip
     test.add_argument("--skip-hf-benchmark", action="store_true", help="leave the general benchmarks out")
+    files = jobs.add_parser("export", help="write a model as GGUF files, check them, and push one to Ollama")
+    files.add_argument("--model", required=True, metavar="RUN|DIR|original", help="a run, the folder of a model, or original")
+    files.add_argument("--output-dir", default="", metavar="DIR", help="its own folder (default: a new one)")
+    files.add_argument("--quant", metavar="KINDS", help="of f16, q8_0, bf16, with commas (default: export.quantizations)")
+    files.add_argument("--prompts", default="", metavar="FILE", help="JSONL rows to compare on (default: those kept for testing)")
+    files.add_argument("--no-gate", action="store_true", help="do not compare the files with the model")
+    files.add_argument("--ollama", default="", metavar="NAME", help="push the smallest file to Ollama under this name")
+    files.add_argument(
+        "--accept-visible-thinking", action="store_true",
+        help="agree that whoever uses the model in Ollama can read its thinking; --ollama needs it",
+    )  # fmt: skip
     for job in (train, lint, checks):
         job.add_argument("--dataset", metavar="FILE", help="JSONL file with the rows")
-    for job in (train, lint, checks, test):
+    for job in (train, lint, checks, test, files):
         job.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
         job.add_argument("--set", action="append", default=[], metavar="key=value", help="change one setting")
     log = jobs.add_parser("audit", help="the audit log").add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -170,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     think.add_argument("--system", metavar="TEXT", help="system text (default: the one the model was trained with)")
     think.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
     think.add_argument("--json", action="store_true", help="print final, label, confidence, reason and audit_id")
-    for command in (train, lint, checks, test, verify, think):
+    for command in (train, lint, checks, test, files, verify, think):
         language = "ja" if os.environ.get("LANG", "").startswith("ja") else "en"
         command.add_argument("--language", choices=LANGUAGES, default=language, help="language of the messages")
     return parser

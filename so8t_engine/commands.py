@@ -54,3 +54,27 @@ class StartTraining(Command):
     settings: Settings
     output: str = ""
     resume: str = "auto"
+
+
+class ExportModel(Command):
+    """Write a model as GGUF files, compare how they decide with the model, and bring one of them into Ollama.
+
+    model: "original", id or folder of a run ("run:<id>" too), or folder of a model.
+    output: the export's own folder; "" makes a new one in the run, or under `settings.runs`. A folder that holds an
+        export of the same model is gone on with: files that are whole are not written again.
+    quantizations: of "f16", "q8_0", "bf16"; none takes those of the settings.
+    name: the model's name in Ollama; "" leaves Ollama alone. The smallest of the files is sent.
+    gate: whether the files are compared with the model first; one that decides otherwise is not sent.
+    consent: that clients of Ollama can see the thinking. Without it nothing is sent.
+    prompts: JSONL file with four-class rows for the comparison; "" takes the test rows of the run (of `settings`
+        where it is no run).
+    """
+
+    settings: Settings
+    model: str = "original"
+    output: str = ""
+    quantizations: tuple[str, ...] = ()
+    name: str = ""
+    gate: bool = True
+    consent: bool = False
+    prompts: str = ""

@@ -34,6 +34,7 @@ class FieldInfo:
 
     kind: "int", "float", "bool", "text", "choice" or "names" (a list of words).
     low and high are None where there is no bound; `low_excluded` and `high_excluded` tell < from <=.
+    choices: the words that it may be, or that a list of names may hold; () for any.
     required: a text or a list that may not be empty.
     """
 
@@ -71,7 +72,7 @@ def fields(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[Fiel
         words = info.json_schema_extra
         yield FieldInfo(
             f"{prefix}{name}", _kind(kind), default, words["unit"], words,
-            get_args(kind) if get_origin(kind) is Literal else (),
+            _choices(kind),
             low, high, "gt" in bounds, "lt" in bounds, "min_length" in bounds,
         )  # fmt: skip
 
@@ -80,6 +81,13 @@ def _bounds(constraint: object) -> list[tuple[str, Any]]:
     """The (name, value) pairs of one of annotated_types' constraints, such as Ge(ge=1)."""
     names = ("ge", "gt", "le", "lt", "min_length")
     return [(name, getattr(constraint, name)) for name in names if hasattr(constraint, name)]
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    """The allowed words of a choice, or of each entry of a list."""
+    if get_origin(annotation) is tuple:
+        annotation = get_args(annotation)[0]
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
 def _kind(annotation: Any) -> str:

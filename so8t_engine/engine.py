@@ -5,23 +5,35 @@ A stage is imported by its first command, so that a page can open before torch i
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from so8t_engine import evaluations, hardware
+from so8t_engine import evaluations, exports, hardware
 from so8t_engine import runs as run_folders
 from so8t_engine import voice as voices
 from so8t_engine.audit import Audit
 from so8t_engine.chat.desk import Desk
 from so8t_engine.chat.speaker import Speaker
 from so8t_engine.chat.think import Think
-from so8t_engine.commands import Command, LintDataset, RunEvaluation, StartTraining, StartVerification
+from so8t_engine.commands import (
+    Command,
+    ExportModel,
+    LintDataset,
+    RunEvaluation,
+    StartTraining,
+    StartVerification,
+)
 from so8t_engine.config import ROOT, Settings
 from so8t_engine.errors import BadInput
 from so8t_engine.evaluations import Finished
 from so8t_engine.events import Event, RunAlreadyFinished, RunOpened
+from so8t_engine.exports import Finished as Exported
 from so8t_engine.jobs import Cancel, Worker
 from so8t_engine.runs import Evaluation, Run
 from so8t_engine.snapshot import Snapshot, replay
 from so8t_engine.voice import Voice
+
+if TYPE_CHECKING:
+    from so8t_engine.export.standing import Standing
 
 
 class Engine:
@@ -96,6 +108,20 @@ class Engine:
         """
         return voices.listed(self.runs_folder, settings)
 
+    def exports(self) -> list[Exported]:
+        """Every export with results, newest first."""
+        return exports.finished(self.runs_folder)
+
+    def export_sizes(self, voice: Voice) -> dict[str, int]:
+        """About how many bytes each kind of GGUF file of this model will have; {} where that can't be told."""
+        return exports.expected_sizes(voice.base)
+
+    def ollama(self, settings: Settings) -> "Standing":
+        """Whether Ollama answers, and what a push to it would mean. Waits for it; raises EngineError when it does not."""
+        from so8t_engine.export.standing import standing
+
+        return standing(settings.ollama.address)
+
     def show(self, run: Run) -> None:
         """Put a stored run on view. Raises Busy while a job runs."""
         self._worker.show(replay(run.events()))
@@ -113,6 +139,8 @@ def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
             return _training(command, cancel)
         case RunEvaluation():
             return _evaluation(command, cancel)
+        case ExportModel():
+            return _export(command, cancel)
     raise TypeError(f"no stage for {type(command).__name__}")
 
 
@@ -156,3 +184,15 @@ def _training(command: StartTraining, cancel: Cancel) -> Iterator[Event]:
         from so8t_engine.train.loop import train
 
         yield from train(run.settings(), run, cancel)
+
+
+def _export(command: ExportModel, cancel: Cancel) -> Iterator[Event]:
+    from so8t_engine.export.suite import Wish, export
+
+    settings: Settings = command.settings
+    root = settings.resolve(settings.runs)
+    voice = voices.named(command.model, root, settings)
+    folder = Path(command.output) if command.output else run_folders.new_export(root, voice.run)
+    kinds = command.quantizations or settings.export.quantizations
+    wish = Wish(kinds, command.name, command.gate, command.consent, command.prompts)
+    yield from export(settings, voice, folder, wish, cancel)

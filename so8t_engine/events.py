@@ -368,3 +368,142 @@ class EvaluationFinished(Event):
 
     folder: str
     seconds: float
+
+
+# Export
+
+
+class ExportOpened(Event):
+    """An export begins, or goes on.
+
+    model: the voice's key; name: what a person reads. push: the name in Ollama, "" for none. resumed: the folder held
+    an earlier try.
+    """
+
+    folder: str
+    model: str
+    name: str
+    quantizations: tuple[str, ...]
+    push: str
+    gate: bool
+    resumed: bool
+
+
+class GgufKept(Event):
+    """An earlier try has written this file: it is whole, and was not written again."""
+
+    file: str
+    quantization: str
+    bytes: int
+    sha256: str
+
+
+class ConversionProgressed(Event):
+    """How far the GGUF files are. Bytes of all of them together.
+
+    stage: "write", or "check" when they are read again before they get their names.
+    seconds: of this stage so far; at an even pace (total - done) * seconds / done are left.
+    """
+
+    stage: Literal["write", "check"]
+    done: int
+    total: int
+    seconds: float
+
+
+class GgufWritten(Event):
+    """A GGUF file is whole and has its name. quantization: "f16", "q8_0" or "bf16"; sha256: of the file, in hex."""
+
+    file: str
+    quantization: str
+    bytes: int
+    tensors: int
+    sha256: str
+
+
+class FidelityProgressed(Event):
+    """How far the comparison is. quantization: the file that decides, "" for the model itself, which comes first;
+    `done` of `total` prompts; seconds: of this one so far."""
+
+    quantization: str
+    done: int
+    total: int
+    seconds: float
+
+
+class FidelityMeasured(Event):
+    """How like the model a file decides. Each estimate is (value, low, high) with its 95 % interval.
+
+    agreement: share of the prompts with the same likeliest class. kl: mean divergence of the next-token distribution
+    at the decision, model from file, in nats. greedy: share of the prompts whose answers begin with the same
+    `greedy_tokens` tokens. perplexity: that of the file less that of the model, as a share of the model's, on the
+    beginning of the rows' own answers; None where no row has one.
+    drifted: prompts with another class. lines: of the prompts' file, those that drifted, the furthest first; where a
+    file fails by its KL alone, the furthest ones. At most ten.
+    """
+
+    file: str
+    quantization: str
+    prompts: int
+    agreement: tuple[float, float, float]
+    kl: tuple[float, float, float]
+    greedy: tuple[float, float, float]
+    greedy_tokens: int
+    perplexity: tuple[float, float, float] | None
+    drifted: int
+    lines: tuple[int, ...]
+    passed: bool
+    needed_agreement: float
+    largest_kl: float
+    seconds: float
+
+
+class FidelitySkipped(Event):
+    """The files were not compared with the model. code, facts: why ("export.gate_off", "export.no_llama")."""
+
+    code: str
+    facts: dict[str, str] = {}
+
+
+class UploadProgressed(Event):
+    """How much of a file Ollama has. Bytes; seconds: of this upload so far, 0.0 when the file was there already."""
+
+    file: str
+    sent: int
+    total: int
+    seconds: float
+
+
+class ModelCreated(Event):
+    """Ollama has made the model, under a name of its own, and shows what was sent; now it is asked something."""
+
+    candidate: str
+
+
+class ModelPushed(Event):
+    """The model stands in Ollama under its name, and what had that name before is replaced.
+
+    version: Ollama's. label: the class that the model named in its check. thinking: where that answer had its thinking
+        sections: "field" when Ollama gave them apart from the text, "answer" when they stood in it.
+    """
+
+    name: str
+    version: str
+    label: str
+    thinking: Literal["answer", "field"]
+    seconds: float
+
+
+class ExportFinished(Event):
+    """Everything asked for was done; `folder` holds the files and export_results.json.
+
+    modelfile: for `ollama create`. passed: whether every file decides like the model, None where that was not measured.
+    pushed: the name in Ollama, "" for none.
+    """
+
+    folder: str
+    files: tuple[str, ...]
+    modelfile: str
+    passed: bool | None
+    pushed: str
+    seconds: float

@@ -1,5 +1,6 @@
 """Ollama over HTTP: what it has, and what one of its models answers, as it comes.
 
+The forms are those of its published page, https://github.com/ollama/ollama/blob/main/docs/api.md.
 Only the address of the settings is asked: no proxy is used and no redirect followed. Errors are EngineErrors:
 "ollama.silent" (nobody answers there), "ollama.refused" (it answered with another status than 200), "ollama.broken"
 (its answer ended in an error, was cut, or is none of Ollama's).
@@ -43,15 +44,56 @@ class Ollama:
             except (KeyError, TypeError):
                 raise ValueError("models") from None
 
+    def version(self) -> str:
+        """What Ollama calls itself, such as "0.12.6". It need not look for that: more than a few seconds is silence."""
+        with _opened(self.address, "/api/version", None, CONNECT_SECONDS) as answer, _read(self.address):
+            found = _parsed(answer.read(LONGEST_LINE)).get("version")
+            if not isinstance(found, str):
+                raise ValueError("version")
+            return found
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the file of that digest ("sha256:" and 64 hex digits) is in its store."""
+        try:
+            self._asked("HEAD", f"/api/blobs/{digest}")
+        except EngineError as error:
+            if error.code == "ollama.refused" and error.facts["status"] == "404":
+                return False
+            raise
+        return True
+
+    def show(self, model: str) -> dict[str, Any]:
+        """What Ollama tells of a model: "template", "system", "parameters", "license", "modelfile" and more."""
+        return self._asked("POST", "/api/show", {"model": model})
+
+    def copy(self, source: str, destination: str) -> None:
+        """Give a model a second name; what had that name before loses it."""
+        self._asked("POST", "/api/copy", {"source": source, "destination": destination})
+
+    def delete(self, model: str) -> None:
+        """Delete a name, and what no other name needs of its files."""
+        self._asked("DELETE", "/api/delete", {"model": model})
+
     def chat(self, model: str, messages: list[dict[str, str]], options: dict[str, Any]) -> "Words":
         """The answer of `model` in pieces. Nothing is sent before the first one is asked for.
+
+        Ollama is asked to leave the thinking in the text (`think` false): our filter must see the whole answer, also
+        of a model whose template names our tags (export/model_card.py).
 
         Args:
             messages: {"role": "system" | "user" | "assistant", "content": text}, oldest first.
             options: Ollama's own, such as temperature, num_predict and num_ctx.
         """
-        body = {"model": model, "messages": messages, "options": options, "stream": True}
+        body = {"model": model, "messages": messages, "options": options, "stream": True, "think": False}
         return Words(Lines(self.address, "/api/chat", body))
+
+    def _asked(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The object that Ollama answers with; {} where it answers with nothing."""
+        sent = None if body is None else json.dumps(body).encode()
+        opened = _opened(self.address, path, sent, CONNECT_SECONDS, _patient, method)
+        with opened as answer, _read(self.address):
+            data = answer.read(LONGEST_LIST)
+            return _parsed(data) if data else {}
 
 
 class Lines(Iterator[dict[str, Any]]):
@@ -59,10 +101,14 @@ class Lines(Iterator[dict[str, Any]]):
 
     Any thread may call `close`: the connection ends at once, and so does the iteration. A line {"error": …} is raised
     as "ollama.broken".
+
+    Attributes:
+        failure: what such a line has said, in full; "" before.
     """
 
     def __init__(self, address: str, path: str, body: dict[str, Any]) -> None:
         self.address = address
+        self.failure = ""
         self._path, self._body = path, json.dumps(body).encode()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -100,11 +146,12 @@ class Lines(Iterator[dict[str, Any]]):
             line = self._answer.readline(LONGEST_LINE)
             said = _parsed(line) if line else None
         if said is not None and "error" in said:
+            self.failure = str(said["error"])
             raise EngineError("ollama.broken", where=self.address, reason=_short(said["error"]))
         return said
 
     def _hold(self, opened: socket.socket) -> None:
-        opened.settimeout(SILENCE_SECONDS)
+        _patient(opened)
         with self._lock:
             if self._closed:
                 raise ConnectionAbortedError
@@ -152,12 +199,50 @@ class Words(Iterator[str]):
         self._lines.close()
 
 
-def _opened(address: str, path: str, body: bytes | None, seconds: float, hold: Hold = lambda _: None) -> Any:
+@contextmanager
+def ended_by(cancel: Any, end: Callable[[], None]) -> Iterator[None]:
+    """Inside it `end` is called, once and on another thread, as soon as `cancel` is set: no silence is waited out.
+
+    cancel: anything with `is_set()`.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            if cancel.is_set():
+                end()
+                return
+
+    watching = threading.Thread(target=watch, name="ollama-cancel", daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
+
+
+def reason_in(body: bytes, otherwise: str) -> str:
+    """What Ollama says in the body of an answer with another status than 200, else `otherwise`. One line."""
+    try:
+        return _short(_parsed(body)["error"])
+    except (ValueError, RecursionError, KeyError):
+        return _short(otherwise)
+
+
+def _patient(opened: socket.socket) -> None:
+    opened.settimeout(SILENCE_SECONDS)
+
+
+def _opened(
+    address: str, path: str, body: bytes | None, seconds: float, hold: Hold = lambda _: None, method: str | None = None
+) -> Any:
     """The open answer to a request; `hold` is given the socket before anything is sent. Raises EngineError."""
     opener = urllib.request.OpenerDirector()  # bare: no handler for proxies, none for redirects
     for handler in (_Watched(hold), urllib.request.HTTPErrorProcessor(), urllib.request.HTTPDefaultErrorHandler()):
         opener.add_handler(handler)
-    request = urllib.request.Request(address + path, data=body, headers={"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(address + path, data=body, headers=headers, method=method)
     try:
         return opener.open(request, timeout=seconds)
     except urllib.error.HTTPError as error:
@@ -214,8 +299,8 @@ def _parsed(line: bytes) -> dict[str, Any]:
 def _reason(error: urllib.error.HTTPError) -> str:
     """What Ollama says beside its status, else HTTP's own words for it."""
     try:
-        return _short(_parsed(error.read(LONGEST_LINE))["error"])
-    except (OSError, HTTPException, ValueError, RecursionError, KeyError):
+        return reason_in(error.read(LONGEST_LINE), str(error.reason))
+    except (OSError, HTTPException):
         return _short(error.reason)
 
 

@@ -28,6 +28,10 @@ class Printer:
             self._evaluating(event)
         elif isinstance(event, e.CheckFinished):
             self._check(event)
+        elif isinstance(event, e.ConversionProgressed | e.FidelityProgressed | e.UploadProgressed):
+            self._exporting(event)
+        elif isinstance(event, e.FidelitySkipped):
+            self._line(sentence(event.code, "what", self.language, event.facts))
         elif isinstance(event, e.JobFailed | e.CheckpointFailed | e.RowFaulted):
             self._trouble(event)
         elif isinstance(event, e.JobStopped) and self.engine.snapshot().command != "StartTraining":
@@ -68,6 +72,21 @@ class Printer:
         text = f"{name} {event.done:,}/{event.total:,}" + (f"  {clock(left)} left" if left is not None else "")
         if self.live:
             self._renew(text)
+        else:
+            print(text, flush=True)
+
+    def _exporting(self, event: e.ConversionProgressed | e.FidelityProgressed | e.UploadProgressed) -> None:
+        """Where a part begins another line renews itself; plain lines come every few seconds and at its end."""
+        done = event.sent if isinstance(event, e.UploadProgressed) else event.done
+        if not self.live and done != event.total and time.monotonic() - self.shown < PLAIN_SECONDS:
+            return
+        self.shown = time.monotonic()
+        text = _progressed(event, done)
+        if self.live and done != event.total:
+            self._renew(text)
+        elif self.live:
+            self._renew(text)
+            self._end_live_line()
         else:
             print(text, flush=True)
 
@@ -158,6 +177,23 @@ def describe(event: e.Event) -> str:
             return _benchmark(event)
         case e.EvaluationFinished():
             return f"results in {event.folder}"
+        case e.ExportOpened():
+            push = f", then to Ollama as {event.push}" if event.push else ""
+            return f"{event.name} as {', '.join(event.quantizations)} in {event.folder}{push}" + (
+                " (going on with it)" if event.resumed else ""
+            )
+        case e.GgufKept():
+            return f"kept {event.file} ({event.bytes / 1e6:,.1f} MB), whole since an earlier try"
+        case e.GgufWritten():
+            return f"{event.file}: {event.bytes / 1e6:,.1f} MB, SHA-256 {event.sha256}"
+        case e.FidelityMeasured():
+            return _fidelity(event)
+        case e.ModelCreated():
+            return f"made in Ollama as {event.candidate}; asking it a question"
+        case e.ModelPushed():
+            return f"Ollama {event.version} has it: ollama run {event.name} (answered with {event.label})"
+        case e.ExportFinished():
+            return f"files in {event.folder}"
         case e.RunAlreadyFinished():
             return f"nothing to do: {event.folder} has come to its end"
         case e.StopRequested():
@@ -202,3 +238,31 @@ def _benchmark(event: e.BenchmarkFinished) -> str:
         for name, (value, error) in event.metrics.items()
     )
     return f"{event.task}: {told} ({event.rows} rows, {event.few_shot}-shot)"
+
+
+def _progressed(event: e.ConversionProgressed | e.FidelityProgressed | e.UploadProgressed, done: int) -> str:
+    left = event.seconds / done * (event.total - done) if done else None
+    rest = f"  {clock(left)} left" if left is not None and done < event.total else ""
+    if isinstance(event, e.FidelityProgressed):
+        return f"{event.quantization or 'model'}: {done:,}/{event.total:,} prompts{rest}"
+    name = f"upload {event.file}" if isinstance(event, e.UploadProgressed) else event.stage
+    speed = f"  {done / event.seconds / 1e6:,.0f} MB/s" if event.seconds else ""
+    return f"{name}  {done / 1e6:,.1f}/{event.total / 1e6:,.1f} MB{speed}{rest}"
+
+
+def _fidelity(event: e.FidelityMeasured) -> str:
+    def share(found: tuple[float, float, float]) -> str:
+        return f"{found[0]:.1%} ({found[1]:.1%} to {found[2]:.1%})"
+
+    verdict = "decides like the model" if event.passed else "DECIDES OTHERWISE THAN THE MODEL"
+    kl = "KL {:.2g} ({:.2g} to {:.2g}) nats".format(*event.kl)
+    parts = [
+        f"equal decisions {share(event.agreement)}, at least {event.needed_agreement:.1%} needed",
+        f"{kl}, at most {event.largest_kl:.2g} allowed",
+        f"first {event.greedy_tokens} tokens equal {share(event.greedy)}",
+    ]
+    if event.perplexity:
+        parts.append("perplexity {:+.2%} ({:+.2%} to {:+.2%})".format(*event.perplexity))
+    if event.lines:
+        parts.append(f"look at lines {', '.join(map(str, event.lines))} of the prompts")
+    return f"{event.quantization} {verdict} on {event.prompts} prompts: " + "; ".join(parts)

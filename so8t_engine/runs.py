@@ -8,6 +8,7 @@
         checkpoints/        full training states, newest last
         best_model/         the adapter with the lowest validation loss
         final_model/        the adapter at the end: its manifest marks the run as finished
+        export/<id>/        GGUF files of its model; those of other models lie in runs/export-<id>/
         verification/       what was checked before it, when that was asked for; else in runs/verification-<id>/
         evaluation/<id>/    one evaluation of its model; those of other models lie in runs/evaluation-<id>/
 """
@@ -131,6 +132,35 @@ class Evaluation:
         return self.folder / f"{mode}.jsonl"
 
 
+@dataclass(frozen=True)
+class Export:
+    """One export's folder. Properties give paths; nothing is written here."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name.removeprefix("export-")
+
+    @property
+    def manifest(self) -> Path:
+        """Of which model it is and which files are whole."""
+        return self.folder / MANIFEST
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "export_results.json"
+
+    @property
+    def fidelity(self) -> Path:
+        """How the files compare with the model."""
+        return self.folder / "fidelity.json"
+
+    @property
+    def modelfile(self) -> Path:
+        return self.folder / "Modelfile"
+
+
 def create(folder: Path, settings: config.Settings, dataset_fingerprint: str) -> Run:
     """Make the folder of a new run. Raises BadInput when something else stands there."""
     if folder.exists() and any(folder.iterdir()):
@@ -189,6 +219,17 @@ def evaluation_folders(root: Path) -> list[Path]:
     """Every folder that holds an evaluation's plan: under `root` and in its runs. Newest first."""
     plans = [*root.glob("evaluation-*/plan.json"), *root.glob("*/evaluation/*/plan.json")]
     return [plan.parent for plan in sorted(plans, key=lambda plan: plan.parent.name[-22:], reverse=True)]
+
+
+def new_export(root: Path, run: Path | None) -> Path:
+    """A folder for an export of this run's model, or of one that belongs to no run."""
+    return run / "export" / new_id() if run else root / f"export-{new_id()}"
+
+
+def export_folders(root: Path) -> list[Path]:
+    """Every folder that holds an export's results: under `root` and in its runs."""
+    results = Export(Path()).results.name
+    return [file.parent for file in (*root.glob(f"export-*/{results}"), *root.glob(f"*/export/*/{results}"))]
 
 
 def find(root: Path, name: str) -> Run:

@@ -341,6 +341,41 @@ class OllamaSettings(Group):
         return address.rstrip("/")
 
 
+class ExportSettings(Group):
+    """Which GGUF files are written, and how alike they must decide before one goes to Ollama."""
+
+    quantizations: tuple[Literal["f16", "q8_0", "bf16"], ...] = setting(
+        ("f16", "q8_0"), min_length=1,
+        en=("GGUF files", "One file each: f16 (as exact as the model), q8_0 (half the size, goes to Ollama), bf16."),
+        ja=("GGUF ファイル", "それぞれ 1 ファイルを書き出します: f16 (モデルと同等の精度)、q8_0 (約半分の大きさ、Ollama 用)、bf16。"),
+    )  # fmt: skip
+    gate_prompts: int = setting(
+        100, ge=1, le=2_000, unit="prompts",
+        en=("Prompts of the check", "At most this many, drawn by the seed, go through the model and through each file."),
+        ja=("確認に使うプロンプト数", "シードで選んだこの件数までを、モデルと各ファイルの両方に判定させます。"),
+    )  # fmt: skip
+    gate_agreement: float = setting(
+        0.99, ge=0.0, le=1.0,
+        en=("Equal decisions, f16", "Least share of prompts that an f16 file must decide like the model."),
+        ja=("判定の一致率 (f16)", "f16 のファイルがモデルと同じ判定をすべきプロンプトの割合です。"),
+    )  # fmt: skip
+    gate_agreement_coarse: float = setting(
+        0.97, ge=0.0, le=1.0,
+        en=("Equal decisions, q8_0 and bf16", "The same for the files that are rounded more coarsely."),
+        ja=("判定の一致率 (q8_0, bf16)", "丸めの粗いファイルに求める割合です。"),
+    )  # fmt: skip
+    gate_kl: float = setting(
+        0.02, gt=0.0, le=100.0, unit="nats",
+        en=("Largest divergence", "Most that the next-token distributions at the decision may differ (mean KL divergence)."),
+        ja=("分布のずれの上限", "判定の位置での次トークン分布のずれ (平均 KL) の上限です。"),
+    )  # fmt: skip
+
+    @field_validator("quantizations")
+    @classmethod
+    def _each_file_once(cls, quantizations: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(quantizations))
+
+
 class Settings(Group):
     """Everything one run depends on."""
 
@@ -374,6 +409,7 @@ class Settings(Group):
     benchmarks: BenchmarkSettings = BenchmarkSettings()
     think: ThinkSettings = ThinkSettings()
     ollama: OllamaSettings = OllamaSettings()
+    export: ExportSettings = ExportSettings()
 
     def resolve(self, path: str) -> Path:
         """A path of this config as an absolute one."""
@@ -381,7 +417,7 @@ class Settings(Group):
 
     def fingerprint(self) -> str:
         """SHA-256 of all that shapes the weights: where runs lie, how often they are saved, how they are tried does not."""
-        beside = {"runs", "checkpoint", "chat", "evaluate", "benchmarks", "think", "ollama"}
+        beside = {"runs", "checkpoint", "chat", "evaluate", "benchmarks", "think", "ollama", "export"}
         values = self.model_dump(mode="json", exclude=beside)
         values["base_model"] = str(self.resolve(self.base_model))
         values["dataset"] = str(self.resolve(self.dataset))

@@ -14,6 +14,12 @@ LOG_LENGTH = 500
 
 STATES = ("idle", "running", "stopping", "finished", "stopped", "failed", "interrupted")
 
+QUIET = (
+    e.HardwareSampled, e.StepFinished, e.EvaluationProgressed, e.ConversionProgressed, e.FidelityProgressed,
+    e.UploadProgressed,
+)  # fmt: skip
+"""Too many for the log."""
+
 _CHUNK = 256
 
 
@@ -59,6 +65,8 @@ class Snapshot:
     checks: of the present verification, in order; the last one may still be under way.
     scores: four-class scores of the validation rows while training.
     evaluation, evaluating, evaluated: of the present evaluation: what it is about, how far it is, what it has found.
+    export, exporting, exported, fidelity: of the present export: what it is about, how far its present part is, the
+        files that are whole, how they compare with the model. created, pushed: what Ollama has of it.
     failure: the event that ended a failed job.
     warnings: events that a person should see although the job goes on (a checkpoint that could not be written, one
         that was put aside, rows skipped).
@@ -91,6 +99,13 @@ class Snapshot:
     evaluating: e.EvaluationProgressed | None = None
     evaluated: tuple[e.ModeEvaluated | e.BenchmarkFinished, ...] = ()
     evaluation_finished: e.EvaluationFinished | None = None
+    export: e.ExportOpened | None = None
+    exporting: e.ConversionProgressed | e.FidelityProgressed | e.UploadProgressed | None = None
+    exported: tuple[e.GgufWritten | e.GgufKept, ...] = ()
+    fidelity: tuple[e.FidelityMeasured | e.FidelitySkipped, ...] = ()
+    created: e.ModelCreated | None = None
+    pushed: e.ModelPushed | None = None
+    export_finished: e.ExportFinished | None = None
     failure: e.JobFailed | None = None
     warnings: tuple[e.Event, ...] = ()
     log: tuple[e.Event, ...] = ()
@@ -128,7 +143,7 @@ class Snapshot:
 def fold(snapshot: Snapshot, event: e.Event) -> Snapshot:
     """The snapshot after `event`."""
     changes = _changes(snapshot, event)
-    if not isinstance(event, e.HardwareSampled | e.StepFinished | e.EvaluationProgressed):
+    if not isinstance(event, QUIET):
         changes["log"] = (*snapshot.log[-(LOG_LENGTH - 1) :], event)
     return replace(snapshot, version=snapshot.version + 1, **changes)
 
@@ -213,4 +228,18 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
             return {"evaluated": (*s.evaluated, event)}
         case e.EvaluationFinished():
             return {"evaluation_finished": event}
+        case e.ExportOpened():
+            return {"export": event}
+        case e.ConversionProgressed() | e.FidelityProgressed() | e.UploadProgressed():
+            return {"exporting": event}
+        case e.GgufWritten() | e.GgufKept():
+            return {"exported": (*s.exported, event)}
+        case e.FidelityMeasured() | e.FidelitySkipped():
+            return {"fidelity": (*s.fidelity, event)}
+        case e.ModelCreated():
+            return {"created": event}
+        case e.ModelPushed():
+            return {"pushed": event}
+        case e.ExportFinished():
+            return {"export_finished": event}
     return {}

@@ -37,6 +37,8 @@ def _valid(field: config.FieldInfo) -> st.SearchStrategy:
             return st.booleans()
         case "choice":
             return st.sampled_from(field.choices)
+        case "names" if field.choices:
+            return st.lists(st.sampled_from(field.choices), min_size=1, unique=True)
         case "names":
             return names
     return texts
@@ -264,7 +266,7 @@ def test_said_gives_what_stands_there_right_or_wrong():
 def test_the_fingerprint_leaves_out_what_does_not_shape_the_weights():
     plain = Settings().fingerprint()
     same = {"runs": "elsewhere", "checkpoint.keep": 3, "checkpoint.interval_seconds": 9}
-    outside = ("chat.", "evaluate.", "benchmarks.", "think.", "ollama.")
+    outside = ("chat.", "evaluate.", "benchmarks.", "think.", "ollama.", "export.")
     same |= {path: _other(field) for path, field in FIELDS.items() if path.startswith(outside)}
     same["ollama.address"] = "http://127.0.0.1:9"
     for path, value in same.items():
@@ -284,7 +286,7 @@ def _other(field: config.FieldInfo):
         case "choice":
             return next(choice for choice in field.choices if choice != field.default)
         case "names":
-            return ["o_proj", "down_proj"]
+            return list(field.choices[-1:]) or ["o_proj", "down_proj"]
     return "other"
 
 

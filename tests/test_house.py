@@ -10,16 +10,19 @@ from made import ROOT, environment
 FLOORS = [
     {"errors", "record", "events"},
     {"disk", "settings", "config", "config_edit", "config_faults", "config_text", "runs", "hardware", "ollama"},
-    {"answer", "data", "measure", "checkpoint", "voice", "evaluations", "audit", "audit_chain", "audit_entries", "audit_verdict"},
+    {
+        "answer", "data", "measure", "checkpoint", "voice", "evaluations", "exports", "audit", "audit_chain", "audit_entries",
+        "audit_verdict",
+    },
     {"model"},
-    {"train", "chat", "evaluate"},
+    {"train", "chat", "evaluate", "export"},
     {"verify", "verify_estimate", "verify_finding", "verify_inputs", "verify_machine", "verify_trial", "verify_victim"},
     {"commands", "snapshot", "jobs", "engine"},
     {"progress", "__main__", ""},
 ]
 """From the ground up; "" is the surface, so8t_engine itself."""
 
-STAGES = {"train", "chat", "evaluate"}
+STAGES = {"train", "chat", "evaluate", "export"}
 """They don't import each other: they meet in the run folder."""
 
 MODULES = sorted((ROOT / "so8t_engine").rglob("*.py"))

@@ -258,8 +258,8 @@ def copy(tmp_path) -> Copy:
 
 
 TORCH = f"-m pip install -q torch=={launch.pinned_torch()}+cpu"
-PACKAGES = "-m pip install -q -c constraints.txt -e .[benchmarks]"
-PACKAGES_AND_TESTS = PACKAGES.replace("]", ",dev]")
+PACKAGES = "-m pip install -q -c constraints.txt -e .[benchmarks,oracle]"
+PACKAGES_AND_TESTS = PACKAGES.replace("oracle]", "dev,oracle]")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere PyPI's torch is the CPU build: other commands")
 
 

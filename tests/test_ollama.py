@@ -36,7 +36,7 @@ def test_an_answer_comes_piece_by_piece_before_it_is_over(stand_in):
     gate.set()
     assert list(pieces) == ["。"] and pieces.ended == "stop"
     assert stand_in.asked == [
-        {"model": "m", "messages": [{"role": "user", "content": "質問"}], "stream": True,
+        {"model": "m", "messages": [{"role": "user", "content": "質問"}], "stream": True, "think": False,
          "options": {"temperature": 0.5, "num_ctx": 4096}}
     ]  # fmt: skip
 

@@ -29,6 +29,11 @@ def value_of(annotation):
     if typing.get_origin(annotation) is dict:
         return st.dictionaries(texts, value_of(typing.get_args(annotation)[1]), max_size=3)
     options = typing.get_args(annotation)
+    if typing.get_origin(annotation) is tuple:
+        entries = options[:1] * 2 if Ellipsis in options else options
+        return st.tuples(*map(value_of, entries))
+    if typing.get_origin(annotation) is typing.Literal:
+        return st.sampled_from(options)
     return st.one_of(*(st.none() if option is type(None) else value_of(option) for option in options))
 
 

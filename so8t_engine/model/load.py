@@ -2,7 +2,6 @@
 
 import json
 import logging
-import struct
 import warnings
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from transformers import (
 )
 
 from so8t_engine.errors import ModelError
+from so8t_engine.model.shards import read_header
 from so8t_engine.settings import ModelSettings
 
 ARCHITECTURES = ("Phi3ForCausalLM",)
@@ -31,8 +31,6 @@ warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category
 warnings.filterwarnings("ignore", message="Paged optimizers are not supported on CPU", category=UserWarning)
 
 warnings.filterwarnings("ignore", message="Adapter .* was active which is now deleted", category=UserWarning)
-
-_HEADER_LIMIT = 100 * 2**20
 
 _WORKING_ROOM = 2**30
 """Bytes for activations, keys and values beside the weights."""
@@ -128,18 +126,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _check_shard(shard: Path) -> None:
-    """Compare a safetensors file's size with what its header promises (format: 8 bytes length, JSON, data)."""
+    """Compare a safetensors file's size with what its header promises."""
     if not shard.is_file():
         raise ModelError("model.file_missing", where=str(shard.parent), file=shard.name)
-    try:
-        with shard.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > _HEADER_LIMIT:
-                raise ValueError("header too long")
-            header = json.loads(file.read(length))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise ModelError("model.bad_shard", where=str(shard), reason=error) from None
-    wanted, found = 8 + length + max(ends, default=0), shard.stat().st_size
+    ends = [stored.stop for stored in read_header(shard).values()]
+    wanted, found = max(ends, default=shard.stat().st_size), shard.stat().st_size
     if found != wanted:
         raise ModelError("model.bad_shard", where=str(shard), reason=f"{found} bytes instead of {wanted}")

@@ -36,7 +36,7 @@ from so8t_engine.errors import ModelError
 from so8t_engine.model.so8t_layer import SO8TLinear
 from so8t_engine.model.so8t_rotation import BLOCK, rotation
 
-__all__ = ["SO8TConfig", "SO8TLinear", "SO8TModel", "attach", "load_adapter", "rotation", "rotations_error"]
+__all__ = ["SO8TConfig", "SO8TLinear", "SO8TModel", "attach", "load_adapter", "read_config", "rotation", "rotations_error"]
 
 
 def _so8t_type() -> PeftType:
@@ -241,6 +241,20 @@ def load_adapter(model: nn.Module, folder: str | Path, *, trainable: bool = Fals
     return model if trainable else model.eval()
 
 
+def read_config(folder: Path) -> SO8TConfig:
+    """What `adapter_config.json` in `folder` says.
+
+    Raises ModelError "model.bad_adapter" when it can't be read, "model.wrong_adapter" when it is another method's.
+    """
+    try:
+        attributes = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        if attributes["peft_type"] != "SO8T":
+            raise ModelError("model.wrong_adapter", where=str(folder), kind=attributes["peft_type"])
+        return SO8TConfig.from_peft_type(**attributes)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError("model.bad_adapter", where=str(folder), reason=error) from error
+
+
 @torch.no_grad()
 def rotations_error(model: nn.Module) -> float:
     """How far the rotations of a model are from orthogonal: max |R R^T - I| over all rotated layers.
@@ -278,12 +292,10 @@ def _adapter_state(model: PeftModel, name: str) -> dict[str, Tensor]:
 
 
 def _read_adapter(folder: Path) -> tuple[SO8TConfig, dict[str, Tensor]]:
+    config = read_config(folder)
     try:
-        attributes = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        if attributes["peft_type"] != "SO8T":
-            raise ModelError("model.wrong_adapter", where=str(folder), kind=attributes["peft_type"])
-        return SO8TConfig.from_peft_type(**attributes), load_file(folder / "adapter_model.safetensors")
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        return config, load_file(folder / "adapter_model.safetensors")
+    except (OSError, SafetensorError) as error:
         raise ModelError("model.bad_adapter", where=str(folder), reason=error) from error
 
 

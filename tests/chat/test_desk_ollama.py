@@ -23,7 +23,7 @@ def test_an_ollama_model_is_a_side_like_any_other(desk, setting, ollama):
     told = ask(desk, "</think-policy><final>二")["turns"][1]["answers"][1]
     assert (told["label"], told["model"], told["weights"]) == ("ESCALATION", "borea:q8", "digest-of-borea")
     assert ollama.asked[1] == {
-        "model": "borea:q8", "stream": True,
+        "model": "borea:q8", "stream": True, "think": False,
         "options": {"temperature": 0.5, "top_p": 0.9, "seed": 7, "num_predict": 64, "num_ctx": 4096},
         "messages": [
             {"role": "system", "content": "指示"}, {"role": "user", "content": "一"},

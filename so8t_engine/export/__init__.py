@@ -1,0 +1,1 @@
+"""Bringing a model out: GGUF files that need nothing of ours to run."""

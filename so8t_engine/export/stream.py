@@ -1,0 +1,123 @@
+"""From the shards to the files: reading, folding and storing, hashing and writing overlap, and little is held at once."""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from so8t_engine.errors import EngineError
+from so8t_engine.export.adapter import Adapter, Change
+from so8t_engine.export.output import Output
+from so8t_engine.export.quantization import LARGEST, pack
+from so8t_engine.export.tensors import Piece, Target, pieces
+from so8t_engine.model.shards import Shards
+
+MOST_MAKERS = 4
+"""More threads than this only wait for the disk."""
+
+AHEAD = 4
+"""Pieces that are read, folded or stored for each maker, beyond the one whose turn it is."""
+
+BEHIND = 32
+"""Pieces that may wait to be written: about 50 MiB."""
+
+
+class Stream:
+    """The work of one conversion. Closed by a with statement, which waits for what is under way.
+
+    One thread reads, in order; a few fold and store; one for each output hashes and writes, in order.
+    """
+
+    def __init__(self, base: Shards, adapter: Adapter | None, outputs: list[Output]) -> None:
+        self._base, self._adapter, self._outputs = base, adapter, outputs
+        self._reader = ThreadPoolExecutor(1, "export-read")
+        self._count = min(MOST_MAKERS, os.cpu_count() or 1)
+        self._makers = _single_threaded(self._count)
+        self._writers = [ThreadPoolExecutor(1, "export-write") for _ in outputs]
+        self._change: tuple[str, Change | None] = ("", None)
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pools = [self._reader, self._makers, *self._writers]
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown()
+
+    def run(self, targets: list[Target]) -> Iterator[int]:
+        """Convert every target, in order. Yields the bytes that were written since the last yield.
+
+        Raises ModelError for a base or an adapter that can't be read, EngineError "export.not_finite", or OSError when
+        an output can't be written.
+        """
+        made: deque[tuple[Piece, Future]] = deque()
+        writing: deque[list[Future]] = deque()
+        for piece in (piece for target in targets for piece in pieces(target)):
+            read = self._reader.submit(self._read, piece)
+            made.append((piece, self._makers.submit(self._make, piece, read)))
+            if len(made) > AHEAD * self._count:
+                writing.append(self._write(*made.popleft()))
+            if len(writing) > BEHIND:
+                yield _written(writing.popleft())
+        while made:
+            writing.append(self._write(*made.popleft()))
+        while writing:
+            yield _written(writing.popleft())
+
+    def _read(self, piece: Piece) -> tuple[Tensor, Change | None]:
+        """The rows of a piece as the base has them, and what the adapter does to their tensor."""
+        target = piece.target
+        if target.values is not None:
+            return target.values, None
+        if self._change[0] != target.source:  # read once for all pieces of a tensor
+            self._change = (target.source, self._adapter.change(target.source) if self._adapter else None)
+        return self._base.read(target.source, piece.start, piece.stop), self._change[1]
+
+    @torch.inference_mode()
+    def _make(self, piece: Piece, read: Future) -> list[memoryview]:
+        """What each output stores of a piece."""
+        rows, change = read.result()
+        values = change.fold(rows, piece.start) if change else rows.float()
+        low, high = values.aminmax()
+        if not (low >= -LARGEST and high <= LARGEST):  # also when one is NaN
+            raise EngineError("export.not_finite", where=piece.target.source, limit=int(LARGEST))
+        types = [piece.target.type(output.kind) for output in self._outputs]
+        stored = {type: memoryview(pack(values, type).numpy()) for type in dict.fromkeys(types)}
+        return [stored[type] for type in types]
+
+    def _write(self, piece: Piece, made: Future) -> list[Future]:
+        parts = made.result()
+        return [
+            writer.submit(_put, output, part, piece.last)
+            for writer, output, part in zip(self._writers, self._outputs, parts, strict=True)
+        ]
+
+
+def _put(output: Output, part: memoryview, last: bool) -> int:
+    output.write(part, last)
+    return len(part)
+
+
+def _written(writes: list[Future]) -> int:
+    return sum(write.result() for write in writes)
+
+
+def _single_threaded(count: int) -> ThreadPoolExecutor:
+    """Threads in which torch computes alone: one piece a thread is faster than one piece on all of them.
+
+    torch keeps the last figure it was given for threads yet to be born; it is given back before anybody else's are.
+    """
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(count, "export-make", initializer=torch.set_num_threads, initargs=(1,))
+    born = threading.Barrier(count + 1)
+    for _ in range(count):
+        pool.submit(born.wait)
+    born.wait()
+    torch.set_num_threads(threads)
+    return pool
