@@ -231,7 +231,7 @@ def _estimate(value: tuple[float, float, float] | None) -> str:
 
 def _benchmark(event: e.BenchmarkFinished) -> str:
     if event.outcome == "not run":
-        place = f" {event.where}" if event.where else ""
+        place = f" ({event.where})" if event.where else ""
         return f"{event.task}: not run: {sentence(event.code, 'what', 'en', event.facts)}{place}"
     told = ", ".join(
         f"{name} {value:.3f}" + (f" ± {error:.3f}" if error is not None else "")

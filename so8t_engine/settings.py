@@ -248,7 +248,7 @@ class EvaluateSettings(Group):
     """How a model's decisions are measured."""
 
     batch_size: int = setting(
-        16, ge=1, le=1024, unit="answers",
+        64, ge=1, le=1024, unit="answers",
         en=("Answers side by side", "Whole answers that are written at once. Halved by itself when memory is full."),
         ja=("同時に書く回答数", "一度に生成する回答の数です。メモリーが足りなければ自動で半分にします。"),
     )  # fmt: skip
