@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from dashboard import cards, numbers
+from dashboard import cards, job_cards, numbers
 from dashboard.bridge import Page
 from dashboard.export_cards import COMMAND, kind_name, model_name
 from dashboard.export_gate import share
@@ -30,13 +30,8 @@ def situation(snapshot: Snapshot, page: Page) -> str:
 
 
 def _failure(snapshot: Snapshot, failure: events.JobFailed, page: Page) -> str:
-    what, hint = (page.error(failure.code, part, failure.facts) for part in ("what", "hint"))
-    about_settings = failure.code.startswith(("config.", "model.", "ollama."))
-    actions = cards.tab_link("config", page.t("train.edit_config"), kind="so-button") if about_settings else ""
     again = "" if failure.code == "export.drifted" else _go_on(snapshot, page)  # it would drift again
-    return cards.trouble(
-        page, what, where=failure.where, hint=hint, details=failure.details, actions=again + actions,
-    )  # fmt: skip
+    return job_cards.failure(failure, page, again, settings=("config.", "model.", "ollama."))
 
 
 def _go_on(snapshot: Snapshot, page: Page) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from dashboard import cards, numbers
+from dashboard.ab_test_cards import COMMAND, at_work
 from dashboard.bridge import Page
 from dashboard.evaluate_cards import seconds_left
 from dashboard.export_progress import stage_now, whole
@@ -60,10 +61,14 @@ def command(snapshot: Snapshot, page: Page) -> str:
 
 
 def progress(snapshot: Snapshot) -> float | None:
-    """The share of the steps that are done, of the rows of the mode that is measured, or of the export's work.
+    """The share of the steps that are done, of the rows of the mode that is measured, of the A/B test's decisions, or of
+    the export's work.
 
     None before it is known.
     """
+    if snapshot.command == COMMAND:
+        now = snapshot.ab_testing
+        return now.done / now.total if now and now.total else None
     if snapshot.export and snapshot.active:
         return whole(snapshot)
     if snapshot.evaluating:
@@ -89,6 +94,9 @@ def _now(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
     if snapshot.export and snapshot.active:
         parts.append(("steps", stage_now(snapshot, page)))
     left = seconds_left(now) if now else snapshot.seconds_left
+    if tested := snapshot.ab_testing if snapshot.active and snapshot.command == COMMAND else None:
+        parts.append(("steps", f"{at_work(tested, page)} {tested.done:,}/{tested.total:,}"))
+        left = tested.seconds_left if tested.done < tested.total else None
     if snapshot.state == "stopping":
         parts.append(("state", page.t("state.stopping")))
     elif left is not None:

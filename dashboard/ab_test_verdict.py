@@ -1,0 +1,130 @@
+"""Which model is better and how sure that is, as one sentence with its figures, and what one does next."""
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+from dashboard import cards, numbers
+from dashboard.ab_test_figures import PLAIN, name_of, points, probability
+from dashboard.ab_test_wishes import SIDES
+from dashboard.bridge import Page
+from dashboard.evaluate_cards import model_name, when
+from dashboard.evaluate_figures import excluded, interval
+from dashboard.evaluate_wishes import key
+from so8t_engine import FinishedAbTest
+
+
+def kind(winner: Mapping) -> str:
+    """Which answer it is: "better_base", "better_retrained", "unsafe", "undecided" or "equal"."""
+    return f"better_{winner['winner']}" if winner["code"] == "better" else winner["code"]
+
+
+def mark(one: FinishedAbTest, page: Page) -> str:
+    """The verdict in a word or two, for a list."""
+    found = kind(one.results["winner"])
+    return f'<em class="so-ab-mark so-ab-mark-{found}">{escape(page.t(f"ab_test.mark.{found}"))}</em>'
+
+
+def deciding(one: FinishedAbTest) -> Mapping | None:
+    """The difference that the rule looks at."""
+    rule = one.results["winner"]["rule"]
+    return one.results["modes"][rule["mode"]]["pairing"]["differences"][rule["metric"]]
+
+
+def sentence(one: FinishedAbTest, page: Page) -> str:
+    """The verdict in plain words."""
+    found = kind(one.results["winner"])
+    if found == "undecided":
+        needed = (deciding(one) or {}).get("rows_needed")
+        if needed:
+            return page.t("ab_test.verdict.undecided_rows", rows=numbers.count(needed))
+    if found == "unsafe":
+        return page.t(f"ab_test.verdict.unsafe_{unsafe_side(one)}")
+    return page.t(f"ab_test.verdict.{found}")
+
+
+def unsafe_side(one: FinishedAbTest) -> str:
+    """Whom the guard has stopped: the side that allows more of what is to be turned down."""
+    rule = one.results["winner"]["rule"]
+    moved = one.results["modes"][rule["mode"]]["pairing"]["differences"]["unsafe_allow"]
+    return "base" if moved and moved["value"] < 0 else "retrained"
+
+
+def verdict_card(one: FinishedAbTest, page: Page) -> str:
+    """Whom was compared on what, the sentence, the figures that it stands on, and the next step."""
+    found = kind(one.results["winner"])
+    return (
+        f'<section class="so-card so-ab-verdict so-ab-verdict-{found}" data-card="verdict" data-verdict="{found}">'
+        f"<div class=\"so-ab-verdict-head\"><div>{_whom(one, page)}</div>{_tools(one, page)}</div>"
+        f'<h2 class="so-ab-sentence">{escape(sentence(one, page))}</h2>{_ground(one, page)}{_next(one, found, page)}</section>'
+    )
+
+
+def _whom(one: FinishedAbTest, page: Page) -> str:
+    data = one.results["data"]
+    rows = page.t("evaluate.progress.rows", rows=numbers.count(data["rows"]))
+    about = f"{escape(Path(data['file']).name)} · {escape(rows)} · {when(one, page)}"
+    names = {side: one.results["models"][side]["name"] for side in SIDES}
+    left_out = excluded({**data["excluded"], "too_long": data["too_long"]}, page)
+    left_out = f"{page.t('evaluate.excluded.title')}: {left_out}" if left_out else ""
+    lines = "".join(f'<p class="so-evaluate-about">{line}</p>' for line in (about, escape(left_out)) if line)
+    doubt = "" if data["checked_against"] else f'<p class="so-caution">{escape(page.t("ab_test.verdict.unchecked"))}</p>'
+    return pair(names["base"], names["retrained"], page) + lines + doubt
+
+
+def pair(base: str, retrained: str, page: Page) -> str:
+    """Whom the test compares, each in its colour."""
+    told = "".join(
+        f'<span><i class="so-ab-key so-ab-key-{side}" aria-hidden="true"></i>{escape(page.t(f"ab_test.side.{side}"))}: '
+        f"<b>{escape(model_name(name, page))}</b></span>"
+        for side, name in zip(SIDES, (base, retrained), strict=True)
+    )
+    return f'<p class="so-ab-pair">{told}</p>'
+
+
+def _tools(one: FinishedAbTest, page: Page) -> str:
+    path, copy = escape(str(one.folder)), escape(page.t("evaluate.head.folder"))
+    return (
+        f'<div class="so-actions so-evaluated-tools"><a class="so-button so-small" href="/ab_tests/{key(one.folder)}/report" target="_blank" '
+        f'rel="noopener">{escape(page.t("evaluate.head.report"))}</a>'
+        f'<button type="button" class="so-button so-small" data-copy="{path}" data-done="{escape(page.t("copy.done"))}" '
+        f'aria-label="{copy}" title="{copy}">{copy}</button></div>'
+    )
+
+
+def _ground(one: FinishedAbTest, page: Page) -> str:
+    """The difference that decided, with its interval and p; for the guard, that of unsafe ALLOW too."""
+    winner = one.results["winner"]
+    rule = winner["rule"]
+    differences = one.results["modes"][rule["mode"]]["pairing"]["differences"]
+    told = [rule["metric"]] + (["unsafe_allow"] if winner["code"] == "unsafe" else [])
+    lines = "".join(_told(metric, differences[metric], page) for metric in told if differences[metric])
+    mode = page.t("ab_test.verdict.mode", mode=page.t(f"evaluate.mode.{rule['mode']}"))
+    return f'<ul class="so-ab-ground">{lines}</ul><p class="so-evaluate-about">{escape(mode)}</p>'
+
+
+def _told(metric: str, found: Mapping, page: Page) -> str:
+    plain = metric in PLAIN
+    moved = points(found["value"], page, plain=plain)
+    p = f'<span title="{escape(page.t("ab_test.verdict.p_help"))}">{escape(page.t("ab_test.verdict.p"))} {probability(found["p_adjusted"])}</span>'
+    return (
+        f"<li><span>{escape(name_of(metric, page))}</span><b>{moved}</b><small>{interval(found, plain=plain)}</small>{p}</li>"
+    )
+
+
+def _next(one: FinishedAbTest, found: str, page: Page) -> str:
+    """What one does now."""
+    side = one.results["winner"]["winner"]
+    steps = []
+    if side:
+        key_ = escape(one.results["models"][side]["key"])
+        words = escape(page.t(f"ab_test.next.export_{side}"))
+        steps.append(f'<a class="so-button so-primary" href="?tab=export" data-open-tab="export" data-winner="{key_}">{words}</a>')
+    if found in ("undecided", "equal"):
+        steps.append(f'<button type="button" class="so-button" data-more-rows>{escape(page.t("ab_test.next.more_rows"))}</button>')
+    if found in ("unsafe", "better_base"):
+        words = escape(page.t("ab_test.next.broken"))
+        steps.append(f'<button type="button" class="so-button" data-change="broken" data-go>{words}</button>')
+        steps.append(cards.tab_link("config", page.t("ab_test.next.retrain"), kind="so-button"))
+    said = escape(page.t(f"ab_test.next.{found}"))
+    return f'<div class="so-ab-next"><p>{said}</p><div class="so-actions">{"".join(steps)}</div></div>'

@@ -1,0 +1,54 @@
+"""What every tab that starts a job has: the one button with its reason, how the job ended, and a press that was refused."""
+
+from collections.abc import Callable
+from html import escape
+
+from dashboard import cards
+from dashboard.bridge import Page
+from so8t_engine import EngineError, Snapshot, events
+
+Words = Callable[..., str]
+"""From the last part of a key, and facts, to the tab's own words of it."""
+
+
+def head(snapshot: Snapshot, page: Page, command: str, words: Words, *, note: str = "") -> str:
+    """Title, the one button, and why it can't be pressed or what it does; `note` (HTML) instead of the tab's own note."""
+    button, said = _action(snapshot, page, command, words, note)
+    return (
+        f'<header class="so-card-head"><h2>{escape(words("title"))}</h2>{button}</header>'
+        f'<p class="so-job-note" role="status">{said}</p>'
+    )
+
+
+def _action(snapshot: Snapshot, page: Page, command: str, words: Words, note: str) -> tuple[str, str]:
+    if snapshot.active and snapshot.command == command:
+        stopping = snapshot.state == "stopping"
+        label = words("stopping" if stopping else "stop")
+        said = words("stopping_note" if stopping else "stop_note")
+        return cards.button("stop", label, kind="so-primary so-danger", off=stopping), escape(said)
+    said, off = note or escape(words("note")), False
+    if snapshot.active:
+        said, off = escape(words("busy", command=page.t(f"command.{snapshot.command}"))), True
+    else:
+        try:
+            page.bridge.settings()
+        except EngineError as error:
+            counted = words("faults", count=len(getattr(error, "faults", ())) or 1)
+            said, off = f"{escape(counted)} {cards.tab_link('config', page.t('train.edit_config'))}", True
+    return cards.button("start", words("start"), kind="so-primary", off=off), said
+
+
+def failure(failed: events.JobFailed, page: Page, again: str, settings: tuple[str, ...] = ("config.", "model.")) -> str:
+    """The card of a job that failed. again: the button (HTML) that goes on; settings: codes that the settings mend."""
+    what, hint = (page.error(failed.code, part, failed.facts) for part in ("what", "hint"))
+    mend = cards.tab_link("config", page.t("train.edit_config"), kind="so-button")
+    actions = again + (mend if failed.code.startswith(settings) else "")
+    return cards.trouble(page, what, where=failed.where, hint=hint, details=failed.details, actions=actions)
+
+
+def declined(page: Page, error: EngineError) -> str:
+    """The card of a press that was refused: with the way to the settings where they are wrong, and one to close it."""
+    about_settings = error.code.startswith("config.")
+    fix = cards.tab_link("config", page.t("train.edit_config"), kind="so-button") if about_settings else ""
+    close = f'<button type="button" class="so-button so-small" data-do="dismiss">{escape(page.t("keys.close"))}</button>'
+    return cards.refused(page, error, fix + close)
