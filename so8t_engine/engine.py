@@ -28,7 +28,7 @@ from so8t_engine.commands import (
 from so8t_engine.config import ROOT, Settings
 from so8t_engine.errors import BadInput
 from so8t_engine.evaluations import Finished
-from so8t_engine.events import Event, RunAlreadyFinished, RunOpened
+from so8t_engine.events import Event
 from so8t_engine.exports import Finished as Exported
 from so8t_engine.jobs import Cancel, Worker
 from so8t_engine.runs import Evaluation, Run
@@ -139,7 +139,9 @@ def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
         case StartVerification():
             return _verification(command, cancel)
         case StartTraining():
-            return _training(command, cancel)
+            from so8t_engine.train.job import retrain
+
+            return retrain(command.settings, command.output, command.resume, cancel)
         case RunEvaluation():
             return _evaluation(command, cancel)
         case ExportModel():
@@ -177,22 +179,6 @@ def _evaluation(command: RunEvaluation, cancel: Cancel) -> Iterator[Event]:
     if not modes:
         raise BadInput("evaluate.no_mode")
     yield from evaluate(settings, voice, folder, modes, command.test_data, cancel)
-
-
-def _training(command: StartTraining, cancel: Cancel) -> Iterator[Event]:
-    settings: Settings = command.settings
-    from so8t_engine.data.sources import fingerprint
-
-    dataset = fingerprint(settings.resolve(settings.dataset))
-    run, resumed = run_folders.open_run(settings, dataset, command.output, command.resume)
-    with run.lock():
-        yield RunOpened(run=run.id, folder=str(run.folder), resumed=resumed)
-        if run.finished:
-            yield RunAlreadyFinished(run=run.id, folder=str(run.folder))
-            return
-        from so8t_engine.train.loop import train
-
-        yield from train(run.settings(), run, cancel)
 
 
 def _export(command: ExportModel, cancel: Cancel) -> Iterator[Event]:

@@ -13,7 +13,7 @@
         evaluation/<id>/    one evaluation of its model; those of other models lie in runs/evaluation-<id>/
         ab_test/<id>/       one A/B test of its model; those of other models lie in runs/ab_test-<id>/
         japanese_test/<id>/ one Japanese test of its model; those of other models lie in runs/japanese_test-<id>/
-    runs/pipeline-<id>/     one overnight chain: what it has done and where that lies
+    runs/pipeline-<id>/     one overnight chain: what it has done and where that lies; its run is called <id>
 """
 
 import json
@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from so8t_engine import config
+from so8t_engine import config, event_file
 from so8t_engine.disk import FolderLock, write_whole
 from so8t_engine.errors import BadInput
 from so8t_engine.events import Event
@@ -90,22 +90,11 @@ class Run:
 
     def events(self) -> Iterator[Event]:
         """Every event of the run in order. A last line cut by a power failure is left out."""
-        if not self.events_file.exists():
-            return
-        with self.events_file.open("rb") as file:
-            for line in file:
-                try:
-                    yield Event.from_json(line)
-                except ValueError:
-                    continue  # half a line: the writer died in it
+        return event_file.read(self.events_file)
 
     def append(self, events: list[Event]) -> None:
-        """Add events at the end, on lines of their own even after half a line."""
-        text = "".join(event.to_json() + "\n" for event in events).encode("utf-8")
-        with self.events_file.open("a+b") as file:
-            if file.tell() and _last_byte(file) != b"\n":
-                text = b"\n" + text
-            file.write(text)
+        """Add events at the end."""
+        event_file.append(self.events_file, events)
 
 
 @dataclass(frozen=True)
@@ -193,9 +182,14 @@ class AbTest:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One overnight chain's folder. Properties give paths; nothing is written here."""
+    """One overnight chain's folder. Methods give paths; only `append` writes."""
 
     folder: Path
+
+    @classmethod
+    def at(cls, folder: str | Path) -> "Pipeline":
+        """The chain in `folder`."""
+        return cls(Path(folder).resolve())
 
     @property
     def id(self) -> str:
@@ -208,8 +202,24 @@ class Pipeline:
 
     @property
     def results(self) -> Path:
-        """What each stage has come to; written anew after each."""
+        """What each stage has come to; written anew before and after each."""
         return self.folder / "complete_pipeline_results.json"
+
+    @property
+    def events_file(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    def lock(self) -> FolderLock:
+        """Held while a job works on the chain."""
+        return FolderLock(self.folder)
+
+    def events(self) -> Iterator[Event]:
+        """Every event of the chain in order, those of all its tries."""
+        return event_file.read(self.events_file)
+
+    def append(self, events: list[Event]) -> None:
+        """Add events at the end."""
+        event_file.append(self.events_file, events)
 
 
 def create(folder: Path, settings: config.Settings, dataset_fingerprint: str) -> Run:
@@ -365,8 +375,3 @@ def unfinished(root: Path, settings: config.Settings, dataset_fingerprint: str) 
         if not run.finished and (record["settings"], record["dataset"]) == wanted:
             return run
     return None
-
-
-def _last_byte(file) -> bytes:
-    file.seek(-1, 2)
-    return file.read(1)
