@@ -211,7 +211,8 @@ def _japanese_test(command: RunJapaneseTest, cancel: Cancel) -> Iterator[Event]:
     ours = not command.model.startswith(OLLAMA)
     model = voices.named(command.model, root, settings) if ours else command.model.removeprefix(OLLAMA)
     folder = Path(command.output) if command.output else run_folders.new_japanese_test(root, model.run if ours else None)
-    yield from japanese_test(settings, model, folder, cancel)
+    against = Path(command.against) if command.against else None
+    yield from japanese_test(settings, model, folder, cancel, against)
 
 
 def _pipeline(command: RunPipeline, cancel: Cancel) -> Iterator[Event]:

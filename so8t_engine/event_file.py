@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from so8t_engine.disk import append_lines
 from so8t_engine.events import Event
 
 
@@ -20,13 +21,4 @@ def read(file: Path) -> Iterator[Event]:
 
 def append(file: Path, events: list[Event]) -> None:
     """Add events at the end, on lines of their own even after half a line."""
-    text = "".join(event.to_json() + "\n" for event in events).encode("utf-8")
-    with file.open("a+b") as lines:
-        if lines.tell() and _last_byte(lines) != b"\n":
-            text = b"\n" + text
-        lines.write(text)
-
-
-def _last_byte(file) -> bytes:
-    file.seek(-1, 2)
-    return file.read(1)
+    append_lines(file, [event.to_json() for event in events])

@@ -13,6 +13,7 @@ from so8t_engine.disk import FolderLock
 from so8t_engine.errors import BadInput
 from so8t_engine.evaluate.ab_test import ab_test
 from so8t_engine.evaluate.suite import MODES, evaluate
+from so8t_engine.export import japanese_results
 from so8t_engine.export.delivery import deliver, smallest
 from so8t_engine.export.japanese_test import japanese_test
 from so8t_engine.export.model_name import ModelName
@@ -255,19 +256,22 @@ class JapaneseTest:
 
     def whole(self, chain: Chain, entry: Entry) -> bool:
         told = entry.results.get("asked") == self._asked(chain)
-        return told and all(_japanese(Path(folder)) for folder in entry.folders)
+        return told and all(_asked_all(Path(folder)) for folder in entry.folders)
 
     def work(self, chain: Chain, entry: Entry, cancel) -> Iterator[e.Event]:
         base, winner = map(Path, entry.folders)
-        if not _japanese(base):
+        if not _asked_all(base):
             yield from japanese_test(chain.settings, chain.base, base, cancel)
-        if not cancel.is_set() and not _japanese(winner):
+        if not cancel.is_set() and not _asked_all(winner):
             model = chain.retrained if "ollama" in chain.skip else chain.ollama_name
             yield from japanese_test(chain.settings, model, winner, cancel, against=base)
 
     def results(self, chain: Chain, entry: Entry) -> tuple[dict, dict[str, str]]:
-        base, winner = (_japanese(Path(folder)) for folder in entry.folders)
-        scores = {side: {key: found[key] for key in ("score", "categories")} for side, found in (("base", base), ("winner", winner))}
+        scores = {}
+        for side, folder in zip(("base", "winner"), entry.folders, strict=True):
+            found = japanese_results.read(Path(folder))
+            categories = {name: part["value"] for name, part in found["categories"].items()}
+            scores[side] = {"score": found["score"]["value"], "categories": categories}
         figures = {side: _share(found["score"]) for side, found in scores.items()}
         return {"asked": self._asked(chain), **scores}, figures
 
@@ -293,6 +297,11 @@ def _begun(folder: Path) -> bool:
     if not folder.exists() or any((folder / name).is_file() for name in MARKS):
         return True
     return all(path.name == ".lock" for path in folder.iterdir())
+
+
+def _asked_all(folder: Path) -> bool:
+    """Whether the Japanese test in `folder` has come to its end."""
+    return runs.JapaneseTest(folder).results is not None
 
 
 def _share(value: float) -> str:

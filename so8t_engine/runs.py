@@ -17,6 +17,7 @@
 """
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -29,6 +30,15 @@ from so8t_engine.errors import BadInput
 from so8t_engine.events import Event
 
 MANIFEST = "MANIFEST.json"
+
+JAPANESE_RESULTS = "_japanese_llm_performance_test_"
+"""Stands in the names of a Japanese test's results, between run and model."""
+
+_NO_NAME = re.compile(r'[<>:"/\\|?*\s\x00-\x1f\x7f]+')
+"""What Windows takes in no name of a file, and blanks."""
+
+_LONGEST_PART = 60
+"""Characters."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +188,36 @@ class AbTest:
     def answers(self, side: str, mode: str) -> Path:
         """What one side ("base", "retrained") has decided so far in this mode, a line a row."""
         return self.folder / f"{side}-{mode}.jsonl"
+
+
+@dataclass(frozen=True)
+class JapaneseTest:
+    """One Japanese test's folder. Properties give paths; nothing is written here."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name.removeprefix("japanese_test-")
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def answers(self) -> Path:
+        """What was answered so far, a line an answer."""
+        return self.folder / "answers.jsonl"
+
+    @property
+    def results(self) -> Path | None:
+        """The results, whose name has date and model in it; None before the test has come to its end."""
+        return next(iter(sorted(self.folder.glob(f"*{JAPANESE_RESULTS}*.json"))), None)
+
+    def named(self, day: str, run: str, model: str) -> tuple[Path, Path]:
+        """The files for results and report, JSON and Markdown. day: YYYY-MM-DD; run, model: any text."""
+        stem = f"{day}_{_file_part(run)}{JAPANESE_RESULTS}{_file_part(model)}"
+        return self.folder / f"{stem}.json", self.folder / f"{stem}.md"
 
 
 @dataclass(frozen=True)
@@ -375,3 +415,11 @@ def unfinished(root: Path, settings: config.Settings, dataset_fingerprint: str) 
         if not run.finished and (record["settings"], record["dataset"]) == wanted:
             return run
     return None
+<<<<<<< HEAD
+=======
+
+
+def _file_part(text: str) -> str:
+    """`text` as a part of a file's name that every system takes."""
+    return _NO_NAME.sub("_", text)[:_LONGEST_PART].strip("_. ") or "model"
+>>>>>>> japanese
