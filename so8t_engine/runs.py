@@ -415,11 +415,8 @@ def unfinished(root: Path, settings: config.Settings, dataset_fingerprint: str) 
         if not run.finished and (record["settings"], record["dataset"]) == wanted:
             return run
     return None
-<<<<<<< HEAD
-=======
 
 
 def _file_part(text: str) -> str:
     """`text` as a part of a file's name that every system takes."""
     return _NO_NAME.sub("_", text)[:_LONGEST_PART].strip("_. ") or "model"
->>>>>>> japanese
