@@ -28,7 +28,7 @@ from so8t_engine.commands import (
 from so8t_engine.config import ROOT, Settings
 from so8t_engine.errors import BadInput
 from so8t_engine.evaluations import Finished
-from so8t_engine.events import Event, RunAlreadyFinished, RunOpened
+from so8t_engine.events import Event
 from so8t_engine.exports import Finished as Exported
 from so8t_engine.jobs import Cancel, Worker
 from so8t_engine.runs import Evaluation, Run
@@ -139,7 +139,9 @@ def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
         case StartVerification():
             return _verification(command, cancel)
         case StartTraining():
-            return _training(command, cancel)
+            from so8t_engine.train.job import retrain
+
+            return retrain(command.settings, command.output, command.resume, cancel)
         case RunEvaluation():
             return _evaluation(command, cancel)
         case ExportModel():
@@ -179,22 +181,6 @@ def _evaluation(command: RunEvaluation, cancel: Cancel) -> Iterator[Event]:
     yield from evaluate(settings, voice, folder, modes, command.test_data, cancel)
 
 
-def _training(command: StartTraining, cancel: Cancel) -> Iterator[Event]:
-    settings: Settings = command.settings
-    from so8t_engine.data.sources import fingerprint
-
-    dataset = fingerprint(settings.resolve(settings.dataset))
-    run, resumed = run_folders.open_run(settings, dataset, command.output, command.resume)
-    with run.lock():
-        yield RunOpened(run=run.id, folder=str(run.folder), resumed=resumed)
-        if run.finished:
-            yield RunAlreadyFinished(run=run.id, folder=str(run.folder))
-            return
-        from so8t_engine.train.loop import train
-
-        yield from train(run.settings(), run, cancel)
-
-
 def _export(command: ExportModel, cancel: Cancel) -> Iterator[Event]:
     from so8t_engine.export.suite import Wish, export
 
@@ -225,7 +211,8 @@ def _japanese_test(command: RunJapaneseTest, cancel: Cancel) -> Iterator[Event]:
     ours = not command.model.startswith(OLLAMA)
     model = voices.named(command.model, root, settings) if ours else command.model.removeprefix(OLLAMA)
     folder = Path(command.output) if command.output else run_folders.new_japanese_test(root, model.run if ours else None)
-    yield from japanese_test(settings, model, folder, cancel)
+    against = Path(command.against) if command.against else None
+    yield from japanese_test(settings, model, folder, cancel, against)
 
 
 def _pipeline(command: RunPipeline, cancel: Cancel) -> Iterator[Event]:

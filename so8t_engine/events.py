@@ -606,7 +606,8 @@ class JapaneseTestOpened(Event):
 
 
 class JapaneseAnswerChecked(Event):
-    """One answer: how many of its checks it passed. seconds: it took; tokens: None where that is not told."""
+    """One answer: how many of its checks it passed; no checks at all where it could not be measured. seconds: it took;
+    tokens: None where that is not told. Those of an earlier try are told again."""
 
     prompt: str
     category: str
@@ -620,7 +621,11 @@ class JapaneseAnswerChecked(Event):
 
 class JapaneseTestFinished(Event):
     """All were asked. results, report: the JSON and the Markdown file. score: share of the checks passed, over all
-    and by category, 0.0 to 1.0; tokens_per_second: None where it is not told."""
+    and by category, 0.0 to 1.0; tokens_per_second: None where it is not told.
+
+    unmeasured: questions that could not be measured, and are no part of the score. difference: the score less that of
+    the test that it was compared with, None for none. decided: which of the two is better, None where that is open.
+    """
 
     folder: str
     results: str
@@ -629,6 +634,9 @@ class JapaneseTestFinished(Event):
     categories: dict[str, float]
     tokens_per_second: float | None
     seconds: float
+    unmeasured: int = 0
+    difference: float | None = None
+    decided: Literal["this", "base"] | None = None
 
 
 # The overnight chain

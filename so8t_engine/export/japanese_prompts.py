@@ -1,0 +1,58 @@
+"""What the Japanese test asks and checks, as assets/prompts/japanese_test.toml says."""
+
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+
+from so8t_engine.config import ROOT
+from so8t_engine.export.japanese_checks import Answered, Check, check
+
+FILE = ROOT / "assets" / "prompts" / "japanese_test.toml"
+
+CATEGORIES = {
+    "understanding": "理解", "generation": "生成", "reasoning": "推論", "dialogue": "対話", "terms": "専門用語",
+}  # fmt: skip
+"""Key and Japanese name, in the order of the reports."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """turns: user, assistant, user …; the last one is answered. checks: the first is that it does not refuse."""
+
+    id: str
+    category: str
+    turns: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The turns as {"role", "content"}, oldest first."""
+        speakers = ("user", "assistant")
+        return [{"role": speakers[place % 2], "content": text} for place, text in enumerate(self.turns)]
+
+    def passed(self, text: str) -> list[bool]:
+        """What `text` passes of the checks, in their order. No text passes none."""
+        return [bool(text.strip()) and one.passes(text) for one in self.checks]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """All prompts. sha256: of their content; results under another one can't be compared with these."""
+
+    prompts: tuple[Prompt, ...]
+    sha256: str
+
+
+@cache
+def paper() -> Paper:
+    """The test as it ships."""
+    with FILE.open("rb") as file:
+        found = tomllib.load(file)["prompt"]
+    prompts = tuple(
+        Prompt(one["id"], one["category"], tuple(one["turns"]), (Answered(), *map(check, one["checks"])))
+        for one in found
+    )
+    content = json.dumps(found, ensure_ascii=False, sort_keys=True)  # not the bytes: line ends may be Windows' own
+    return Paper(prompts, hashlib.sha256(content.encode("utf-8")).hexdigest())
