@@ -1,10 +1,11 @@
 """A/B tests as a page reads them: their figures, and the rows on which the two models differ."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from so8t_engine import runs
-from so8t_engine.errors import BadInput
+from so8t_engine.errors import BadInput, sentence
 from so8t_engine.evaluations import joined, results_in
 from so8t_engine.runs import AbTest
 
@@ -44,6 +45,11 @@ class Finished:
         """The rows that both models have decided in this mode; see `cases`."""
         return cases(self.place, mode)
 
+    def verdict(self, part: str, language: str) -> str:
+        """The sentence on who won and why ("what"), or on what to do next ("hint")."""
+        found = self.results["winner"]
+        return verdict(found["winner"], found["code"], found["facts"], part, language)
+
 
 def read(folder: Path) -> Finished:
     """The A/B test in this folder. Raises BadInput when it has no results, or results that can't be read."""
@@ -66,6 +72,13 @@ def interrupted(root: Path) -> list[AbTest]:
     """A/B tests that were begun and have no results, newest first."""
     places = (AbTest(folder) for folder in runs.ab_test_folders(root))
     return [place for place in places if not place.results.exists()]
+
+
+def verdict(winner: str | None, code: str, facts: Mapping[str, str], part: str, language: str) -> str:
+    """The sentence `part` ("what" or "hint") of a verdict, as AbTestFinished and the results hold it."""
+    side = winner if code == "better" else facts["side"] if code == "unsafe" else None
+    metric = sentence(f"ab_test.by_{facts['metric']}", "what", language, {})
+    return sentence(f"ab_test.{code}_{side}" if side else f"ab_test.{code}", part, language, {**facts, "metric": metric})
 
 
 def cases(place: AbTest, mode: str) -> list[dict]:

@@ -15,7 +15,7 @@ from so8t_engine.ab_tests import SIDES
 from so8t_engine.disk import FolderLock
 from so8t_engine.errors import EngineError
 from so8t_engine.evaluate.ab_reports import write_reports
-from so8t_engine.evaluate.ab_results import compared, measured, mode_results, verdict
+from so8t_engine.evaluate.ab_results import compared, mode_results, so_far, verdict
 from so8t_engine.evaluate.journal import Journal
 from so8t_engine.evaluate.modes import Pace, Work, generated, scored, shuffled, warm
 from so8t_engine.evaluate.plan import Plan, open_plan, store
@@ -237,7 +237,7 @@ class _Test:
         found = compared(self.rows, self._of(self.journals, mode), self.settings.seed)
         if found:
             self.pairings[mode] = found
-            yield measured(mode, found, len(self.order))
+            yield so_far(mode, found, len(self.order))
         self.looked = time.monotonic()
 
     def _of(self, parts: dict[tuple[str, str], T], mode: str) -> dict[str, T]:
