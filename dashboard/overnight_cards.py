@@ -151,7 +151,7 @@ def unfinished(chain: Chain | None, page: Page) -> str:
     body = (
         f'<p class="so-overnight-about">{when(chain)} · {escape(about)}</p>'
         f'<div class="so-field"><label for="overnight-from">{escape(page.t("overnight.unfinished.from"))}</label>'
-        f'<select id="overnight-from" name="from">{choices}</select></div>'
+        f'<select id="overnight-from" name="from">{choices}</select><small>{escape(page.t("overnight.unfinished.note"))}</small></div>'
     )
     return cards.card(page.t("overnight.unfinished.title"), body, aside=go_on(chain, page), name="unfinished")
 
@@ -180,7 +180,7 @@ def _told(one: Chain, page: Page) -> str:
     """What came of it: who has won and how Ollama calls it; before its end, how far it is."""
     if not one.finished:
         return page.t("overnight.unfinished.about", done=one.done, total=len(one.stages))
-    parts = [page.t(f"overnight.winner.{one.winner or 'none'}") if one.stage("ab_test") else ""]
+    parts = [page.t(f"overnight.winner.{one.winner or 'none'}") if one.stage("ab_test").state == "finished" else ""]
     parts += [f"Ollama: {one.pushed}" if one.pushed else "", numbers.duration(one.seconds, page.language)]
     return " · ".join(filter(None, parts))
 
@@ -189,7 +189,7 @@ def outcome(one: Chain) -> str:
     """How a chain stands: "finished", "failed" or "interrupted"."""
     if one.finished:
         return "finished"
-    return "failed" if any(stage.state == "failed" for stage in one.stages) else "interrupted"
+    return "failed" if one.failed else "interrupted"
 
 
 def when(one: Chain) -> str:

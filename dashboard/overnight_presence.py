@@ -40,7 +40,7 @@ class Presence:
 
 @dataclass(frozen=True)
 class News:
-    """One thing to tell. kind: "stage", "done" or "trouble", each with a sound of its own. key: equal for all windows;
+    """One thing to tell. kind: "stage_done", "all_done" or "trouble", each with a sound of its own. key: equal for all windows;
     at: when it happened, seconds since 1970."""
 
     kind: str
@@ -59,13 +59,13 @@ def news(snapshot: Snapshot, page: Page) -> News | None:
         return News("trouble", f"{snapshot.job} trouble", failure.time, page.t("overnight.news.trouble"), what)
     if over := snapshot.pipeline_finished:
         time_ = page.t("overnight.news.took", time=numbers.duration(over.seconds, page.language))
-        return News("done", f"{snapshot.job} done", over.time, page.t("overnight.news.done"), time_)
+        return News("all_done", f"{snapshot.job} done", over.time, page.t("overnight.news.done"), time_)
     told = [one for one in snapshot.stages if isinstance(one, events.StageFinished) and one.outcome == "finished"]
     if not told:
         return None
     last = told[-1]
     name, took = page.t(f"overnight.stage.{last.stage}"), numbers.duration(last.seconds, page.language)
     return News(
-        "stage", f"{snapshot.job} {last.stage}", last.time, page.t("overnight.news.stage", stage=name),
+        "stage_done", f"{snapshot.job} {last.stage}", last.time, page.t("overnight.news.stage", stage=name),
         page.t("overnight.news.took", time=took),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from dashboard.evaluate_figures import share, table
 from dashboard.export_cards import kind_name
 from dashboard.overnight_cards import go_on, when
 from dashboard.overnight_chain import Chain, Stage
-from dashboard.overnight_progress import category
+from dashboard.overnight_now import category
 
 ABOUT_SETTINGS = ("config.", "data.", "model.", "ollama.", "pipeline.no_ollama", "evaluate.no_test_rows")
 """Codes of failures that the settings mend."""

@@ -17,7 +17,7 @@ def find(bridge: Bridge, wanted: str) -> StoredPipeline:
     for stored in bridge.engine.pipelines():
         if stored.id == wanted:
             return stored
-    raise BadInput("overnight.unknown", where=wanted[:40])
+    raise BadInput("pipeline.unknown", where=wanted[:40])
 
 
 def change(bridge: Bridge, field: str, value: Any) -> None:

@@ -152,7 +152,7 @@ window.studio = window.studio || {};
       look(button.dataset.chain);
       show().then(() => matchMedia("(max-width: 900px)").matches && part("results").scrollIntoView());
     } else if (button.dataset.askOllama !== undefined) askOllama();
-    else if (button.dataset.trySound !== undefined) play("stage");
+    else if (button.dataset.trySound !== undefined) play("stage_done");
   }
 
   // Sound and notice. One window of this browser tells each thing; without one that can, the machine does.
