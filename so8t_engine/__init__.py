@@ -36,6 +36,7 @@ from so8t_engine.errors import BadInput, Busy, EngineError, SettingsError
 from so8t_engine.evaluations import Comparison as EvaluationComparison
 from so8t_engine.evaluations import Finished as FinishedEvaluation
 from so8t_engine.exports import Finished as FinishedExport
+from so8t_engine.pipelines import Stored as StoredPipeline
 from so8t_engine.runs import Run
 from so8t_engine.snapshot import Snapshot
 from so8t_engine.voice import Voice
@@ -44,5 +45,5 @@ __all__ = [
     "AuditCondition", "AuditEntry", "AuditVerdict", "BadInput", "Busy", "Engine", "EngineError", "EvaluationComparison",
     "ExportModel", "FinishedEvaluation", "FinishedExport", "LintDataset", "Run", "RunAbTest", "RunEvaluation",
     "RunJapaneseTest", "RunPipeline", "Settings", "SettingsError", "Snapshot", "StartTraining", "StartVerification",
-    "Voice", "commands", "config", "errors", "events",
+    "StoredPipeline", "Voice", "commands", "config", "errors", "events",
 ]  # fmt: skip

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from so8t_engine import evaluations, exports, hardware
+from so8t_engine import evaluations, exports, hardware, pipelines
 from so8t_engine import runs as run_folders
 from so8t_engine import voice as voices
 from so8t_engine.audit import Audit
 from so8t_engine.chat.desk import Desk
 from so8t_engine.chat.speaker import Speaker
 from so8t_engine.chat.think import Think
+from so8t_engine.chime import rung
 from so8t_engine.commands import (
     Command,
     ExportModel,
@@ -31,6 +32,7 @@ from so8t_engine.evaluations import Finished
 from so8t_engine.events import Event
 from so8t_engine.exports import Finished as Exported
 from so8t_engine.jobs import Cancel, Worker
+from so8t_engine.pipelines import Stored as StoredPipeline
 from so8t_engine.runs import Evaluation, Run
 from so8t_engine.snapshot import Snapshot, replay
 from so8t_engine.voice import Voice
@@ -49,6 +51,7 @@ class Engine:
     Attributes:
         audit: the log of every answer under that folder.
         chat: two models side by side. think: the endpoint's logic.
+        heard: whether a page is open that tells how an overnight chain goes; while none is, the system does.
     """
 
     def __init__(self, runs_folder: Path = ROOT / "runs", settings: Callable[[], Settings] = Settings) -> None:
@@ -58,6 +61,7 @@ class Engine:
         self._speaker = Speaker(self._worker)
         self.chat = Desk(runs_folder, settings, self._speaker, self.audit)
         self.think = Think(settings, self._speaker, self.audit, runs_folder)
+        self.heard: Callable[[], bool] = lambda: False
 
     def submit(self, command: Command) -> str:
         """Begin a job and give back its id. Raises Busy while another one runs.
@@ -66,7 +70,7 @@ class Engine:
         """
         if not isinstance(command, LintDataset) and not self._worker.command():
             self.rest()
-        return self._worker.start(type(command).__name__, lambda cancel: _stage(command, cancel))
+        return self._worker.start(type(command).__name__, lambda cancel: _stage(command, cancel, lambda: self.heard()))
 
     def cancel(self) -> None:
         """Ask the running job to stop within one step; it leaves a checkpoint."""
@@ -125,12 +129,16 @@ class Engine:
 
         return standing(settings.ollama.address)
 
-    def show(self, run: Run) -> None:
-        """Put a stored run on view. Raises Busy while a job runs."""
-        self._worker.show(replay(run.events()))
+    def pipelines(self) -> list[StoredPipeline]:
+        """Every overnight chain, newest first."""
+        return pipelines.stored(self.runs_folder)
+
+    def show(self, stored: Run | StoredPipeline) -> None:
+        """Put a stored run, or a chain, on view. Raises Busy while a job runs."""
+        self._worker.show(replay(stored.events()))
 
 
-def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
+def _stage(command: Command, cancel: Cancel, heard: Callable[[], bool]) -> Iterator[Event]:
     match command:
         case LintDataset():
             from so8t_engine.data.lint import lint
@@ -151,7 +159,7 @@ def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
         case RunJapaneseTest():
             return _japanese_test(command, cancel)
         case RunPipeline():
-            return _pipeline(command, cancel)
+            return _pipeline(command, cancel, heard)
     raise TypeError(f"no stage for {type(command).__name__}")
 
 
@@ -215,8 +223,9 @@ def _japanese_test(command: RunJapaneseTest, cancel: Cancel) -> Iterator[Event]:
     yield from japanese_test(settings, model, folder, cancel, against)
 
 
-def _pipeline(command: RunPipeline, cancel: Cancel) -> Iterator[Event]:
+def _pipeline(command: RunPipeline, cancel: Cancel, heard: Callable[[], bool]) -> Iterator[Event]:
     from so8t_engine.pipeline import open_pipeline, pipeline
 
     place, resumed = open_pipeline(command.settings, command.output)
-    yield from pipeline(command.settings, place, resumed, command.skip, command.force, cancel)
+    chain = pipeline(command.settings, place, resumed, command.skip, command.force, cancel)
+    yield from rung(chain, heard) if command.settings.pipeline.sound else chain

@@ -4,8 +4,10 @@ import sys
 import time
 
 from so8t_engine import events as e
+from so8t_engine import progress_pipeline
 from so8t_engine.engine import Engine
 from so8t_engine.errors import sentence
+from so8t_engine.progress_pipeline import clock
 
 PLAIN_SECONDS = 5.0
 """Between two step lines where the output is no terminal."""
@@ -34,8 +36,10 @@ class Printer:
             self._line(sentence(event.code, "what", self.language, event.facts))
         elif isinstance(event, e.JobFailed | e.CheckpointFailed | e.RowFaulted):
             self._trouble(event)
-        elif isinstance(event, e.JobStopped) and self.engine.snapshot().command != "StartTraining":
+        elif isinstance(event, e.JobStopped) and self.engine.snapshot().command not in ("StartTraining", "RunPipeline"):
             self._line(f"stopped after {clock(event.seconds)}")
+        elif text := progress_pipeline.describe(event, self.engine.snapshot(), self.language):
+            self._line(text)
         elif text := describe(event):
             self._line(text)
 
@@ -120,13 +124,6 @@ class Printer:
         if self.width:
             print()
             self.width = 0
-
-
-def clock(seconds: float) -> str:
-    """83 -> "1:23"; 4983 -> "1:23:03"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def describe(event: e.Event) -> str:
