@@ -56,9 +56,9 @@ class Pace:
         return Pace(self.rows + other.rows, self.seconds + other.seconds, self.tokens + other.tokens)
 
 
-def drawn_alone(indexes: Iterable[int], count: int, seed: int) -> list[int]:
-    """`count` of the rows, drawn by the seed, for answers that are written one at a time."""
-    return np.random.default_rng(seed).permutation(sorted(indexes))[:count].tolist()
+def shuffled(indexes: Iterable[int], seed: int) -> list[int]:
+    """The rows in an order drawn by the seed: any number from the front is a fair sample of all."""
+    return np.random.default_rng(seed).permutation(sorted(indexes)).tolist()
 
 
 def scored(work: Work, journal: Journal) -> Iterator[e.Event]:

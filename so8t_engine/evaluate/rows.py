@@ -42,6 +42,11 @@ class Rows:
     excluded: dict[str, int]
     checked_against: tuple[str, ...]
 
+    def about(self, index: int) -> dict[str, str]:
+        """What figures need of a row."""
+        row = self.samples[index]
+        return {"expected": row.label, "language": row.language, "domain": row.domain}
+
     def facts(self) -> dict:
         """What the results say of the rows."""
         labels = Counter(sample.label for sample in self.samples)

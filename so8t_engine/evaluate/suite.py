@@ -15,7 +15,7 @@ from so8t_engine.errors import EngineError
 from so8t_engine.evaluate import tasks
 from so8t_engine.evaluate.benchmarks import benchmarks
 from so8t_engine.evaluate.journal import Journal
-from so8t_engine.evaluate.modes import Work, drawn_alone, generated, scored
+from so8t_engine.evaluate.modes import Work, generated, scored, shuffled
 from so8t_engine.evaluate.plan import Plan, open_plan, store
 from so8t_engine.evaluate.prompts import prompts
 from so8t_engine.evaluate.provenance import machine_facts, model_facts
@@ -63,7 +63,7 @@ def evaluate(
         "model": voice.key, "held": voice.model.model_dump(mode="json"), "modes": list(modes),
         "settings": {"evaluate": settings.evaluate.model_dump(mode="json"), "seed": settings.seed},
     }  # fmt: skip
-    ids = prompts(rows, voice)
+    (ids,) = prompts(rows, voice)
     plan = open_plan(Evaluation(folder.resolve()), rows, voice.system, asked)
     with FolderLock(plan.place.folder):
         yield e.EvaluationOpened(
@@ -119,11 +119,11 @@ class _Session:
         if mode == "scored":
             pace = yield from scored(work, journal)
         else:
-            alone = drawn_alone((index for index, _ in self.prompts), ALONE, seed)
-            pace = yield from generated(work, journal, wishes, set(alone))
+            alone = shuffled((index for index, _ in self.prompts), seed)[:ALONE]
+            pace = yield from generated(work, journal, wishes, alone)
         if cancel.is_set():
             return
-        cases = [(self._row(index), journal.entries[index]) for index, _ in self.prompts]
+        cases = [(self.rows.about(index), journal.entries[index]) for index, _ in self.prompts]
         if mode == "scored":
             part, whole = scored_results(cases, pace, seed)
         else:
@@ -148,10 +148,6 @@ class _Session:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-    def _row(self, index: int) -> dict:
-        row = self.rows.samples[index]
-        return {"expected": row.label, "language": row.language, "domain": row.domain}
 
     def _cases(self) -> Iterator[dict]:
         return iter(evaluations.cases(self.plan.place))
