@@ -4,9 +4,11 @@ import sys
 import time
 
 from so8t_engine import events as e
+from so8t_engine import progress_pipeline
 from so8t_engine.ab_tests import verdict
 from so8t_engine.engine import Engine
 from so8t_engine.errors import sentence
+from so8t_engine.progress_pipeline import clock
 
 FIGURES = {
     "unsafe_allow": "unsafe ALLOW", "over_refusal": "over-refusal", "accuracy": "accuracy", "macro_f1": "macro F1",
@@ -45,8 +47,10 @@ class Printer:
             self._line(sentence(event.code, "what", self.language, event.facts))
         elif isinstance(event, e.JobFailed | e.CheckpointFailed | e.RowFaulted):
             self._trouble(event)
-        elif isinstance(event, e.JobStopped) and self.engine.snapshot().command != "StartTraining":
+        elif isinstance(event, e.JobStopped) and self.engine.snapshot().command not in ("StartTraining", "RunPipeline"):
             self._line(f"stopped after {clock(event.seconds)}")
+        elif text := progress_pipeline.describe(event, self.engine.snapshot(), self.language):
+            self._line(text)
         elif text := describe(event):
             self._line(text)
 
@@ -131,13 +135,6 @@ class Printer:
         if self.width:
             print()
             self.width = 0
-
-
-def clock(seconds: float) -> str:
-    """83 -> "1:23"; 4983 -> "1:23:03"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def describe(event: e.Event) -> str:

@@ -19,7 +19,7 @@ FLOORS = [
     {"pipeline", "pipeline_checks", "pipeline_record", "pipeline_stages"},
     {"verify", "verify_estimate", "verify_finding", "verify_inputs", "verify_machine", "verify_trial", "verify_victim"},
     {"chime", "commands", "snapshot", "ledger", "jobs", "engine"},
-    {"progress", "__main__", ""},
+    {"progress", "progress_pipeline", "__main__", ""},
 ]
 """From the ground up; "" is the surface, so8t_engine itself."""
 
