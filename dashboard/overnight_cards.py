@@ -88,6 +88,7 @@ def _ollama_fields(page: Page) -> str:
         f'<input id="overnight-name" name="ollama_name" type="text" placeholder="{example}" spellcheck="false" '
         f'autocomplete="off" autocapitalize="off">'
         f'<div class="so-ollama" data-part="ollama" role="status">{ollama_asking(page)}</div>'
+        f'<small class="so-ollama-note">{escape(page.t("overnight.form.ollama_note"))}</small>'
         f'<div class="so-consent"><b>{escape(page.t("export.thinking.title"))}</b>'
         f'<p data-part="thinking">{escape(page.t("export.thinking.unknown"))}</p>'
         f'<label class="so-pick"><input type="checkbox" name="accept_visible_thinking">'

@@ -10,7 +10,9 @@ from dashboard.evaluate_figures import share, table
 from dashboard.export_cards import kind_name
 from dashboard.overnight_cards import go_on, when
 from dashboard.overnight_chain import Chain, Stage
+from dashboard.overnight_figures import points
 from dashboard.overnight_now import category
+from so8t_engine import ab_test_verdict
 
 ABOUT_SETTINGS = ("config.", "data.", "model.", "ollama.", "pipeline.no_ollama", "evaluate.no_test_rows")
 """Codes of failures that the settings mend."""
@@ -44,11 +46,10 @@ def _how(chain: Chain, page: Page) -> str:
         return cards.trouble(page, what, hint=hint, actions=go_on(chain, page), calm=True)
     verdict = _verdict(chain)
     if verdict and verdict["winner"] != "retrained":
+        facts = verdict["winner"], verdict["code"], verdict["facts"]
+        why, hint = (ab_test_verdict(*facts, part, page.language) for part in ("what", "hint"))
         link = cards.tab_link("ab_test", page.t("overnight.details", tab=page.t("tab.ab_test")), kind="so-button")
-        return cards.trouble(
-            page, page.t("overnight.ended.no_winner"), hint=f"{_why(verdict, page)} {page.t('overnight.ended.no_winner_hint')}",
-            actions=link, calm=True,
-        )  # fmt: skip
+        return cards.trouble(page, page.t("overnight.ended.no_winner"), hint=f"{why} {hint}", actions=link, calm=True)
     return ""
 
 
@@ -65,21 +66,6 @@ def _failure(chain: Chain, stage: Stage, page: Page) -> str:
 def _verdict(chain: Chain) -> Mapping[str, Any] | None:
     """Of the A/B test: {"winner", "code", "facts", "rule"}; None as long as there is none."""
     return chain.stage("ab_test").results.get("winner")
-
-
-def _why(verdict: Mapping[str, Any], page: Page) -> str:
-    """The verdict in a sentence."""
-    facts = verdict["facts"]
-    metric = page.t(f"overnight.plan.metric_{facts['metric']}")
-    needed = facts.get("rows_needed")
-    told = {"metric": metric, "difference": _points(facts["value"]), "rows": numbers.count(needed)}
-    code = "undecided_long" if verdict["code"] == "undecided" and needed is None else verdict["code"]
-    return page.t(f"overnight.verdict.{code}", **told)
-
-
-def _points(value: float) -> str:
-    """A difference of shares: +16.2."""
-    return f"{100 * value:+.1f}"
 
 
 # What came of it
@@ -106,8 +92,8 @@ def _winner(chain: Chain, page: Page) -> tuple[str, str, str] | None:
     if not verdict:
         return None
     winner = page.t(f"overnight.winner.{verdict['winner'] or 'none'}")
-    difference = f" {_points(verdict['facts']['value'])}" if verdict["winner"] else ""
-    return page.t("overnight.summary.winner"), escape(winner), difference
+    ahead = f" {points(verdict['rule']['value'])}" if verdict["winner"] else ""
+    return page.t("overnight.summary.winner"), escape(winner), ahead
 
 
 def _files(chain: Chain) -> Sequence[Mapping[str, Any]]:
@@ -136,8 +122,7 @@ def _japanese(stage: Stage, page: Page) -> str:
     if not stage.results:
         return ""
     base, winner = stage.results["base"], stage.results["winner"]
-    heads = [(page.t(f"overnight.japanese.{name}"), "") for name in ("category", "base", "winner")]
-    heads.append((page.t("overnight.japanese.difference"), page.t("overnight.japanese.difference_help")))
+    heads = [(page.t(f"overnight.japanese.{name}"), "") for name in ("category", "base", "winner", "difference")]
     rows = [
         _compared(category(name, page), base["categories"].get(name), value, page)
         for name, value in winner["categories"].items()
@@ -151,5 +136,5 @@ def _japanese(stage: Stage, page: Page) -> str:
 def _compared(label: str, base: float | None, winner: float | None, page: Page) -> list[str]:
     difference = None if base is None or winner is None else winner - base
     cells = [share(value) if value is not None else "" for value in (base, winner)]
-    cells.append("" if difference is None else _points(difference))
+    cells.append("" if difference is None else points(difference))
     return [escape(label), *(cell or cards.missing(page.t("overnight.japanese.unmeasured")) for cell in cells)]

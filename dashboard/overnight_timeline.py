@@ -47,9 +47,7 @@ def count(chain: Chain, page: Page) -> str:
 
 def waiting(page: Page) -> str:
     """The stages of a chain that nobody has begun."""
-    chain = Chain("", "", tuple(Stage(name) for name in STAGES), finished=False)
-    abouts = {name: f'<p class="so-stage-line">{escape(page.t(f"overnight.about.{name}"))}</p>' for name in STAGES}
-    return timeline(chain, page, details=abouts)
+    return timeline(Chain("", "", tuple(Stage(name) for name in STAGES), finished=False), page)
 
 
 def timeline(chain: Chain, page: Page, present: Now | None = None, details: Details | None = None) -> str:
@@ -81,10 +79,19 @@ def _running(stage: Stage, present: Now, page: Page) -> str:
 
 
 def _ended(stage: Stage, page: Page) -> str:
-    why = page.error(stage.code, "what", dict(stage.facts)) if stage.code and stage.state != "failed" else ""
-    line = f'<p class="so-stage-line">{escape(why)}</p>' if why else ""
+    words = _line(stage, page)
+    line = f'<p class="so-stage-line">{escape(words)}</p>' if words else ""
     told = [figure(stage.name, name, text, page) for name, text in stage.figures.items()]
     return line + _figures(told) + _links(stage, page)
+
+
+def _line(stage: Stage, page: Page) -> str:
+    """What a stage will do, or why it was not done, or not again; a failure is told above the timeline."""
+    if stage.state == "waiting":
+        return page.t(f"overnight.about.{stage.name}")
+    if stage.state == "not_needed":
+        return page.t("overnight.why.not_needed")
+    return page.error(stage.code, "what", dict(stage.facts)) if stage.state in ("skipped", "kept") and stage.code else ""
 
 
 def _figures(told) -> str:

@@ -18,6 +18,7 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 from so8t_engine import commands, config, errors, events
 from so8t_engine.ab_tests import Finished as FinishedAbTest
+from so8t_engine.ab_tests import verdict as ab_test_verdict
 from so8t_engine.audit import Condition as AuditCondition
 from so8t_engine.audit import Entry as AuditEntry
 from so8t_engine.audit import Verdict as AuditVerdict
@@ -48,5 +49,5 @@ __all__ = [
     "EvaluationComparison", "ExportModel", "FinishedAbTest", "FinishedEvaluation", "FinishedExport", "LintDataset", "Run",
     "RunAbTest", "RunEvaluation",
     "RunJapaneseTest", "RunPipeline", "Settings", "SettingsError", "Snapshot", "StartTraining", "StartVerification",
-    "StoredPipeline", "Voice", "commands", "config", "errors", "events",
+    "StoredPipeline", "Voice", "ab_test_verdict", "commands", "config", "errors", "events",
 ]  # fmt: skip
