@@ -45,53 +45,56 @@ def finished_runs(page: Page) -> list[Run]:
 
 
 def form(page: Page) -> str:
-    """What is decided. Every field shows the draft of the settings: overnight.js fills it in and sends what is changed."""
+    """What is decided. Every field shows the draft of the settings: overnight.js keeps it so, and sends what is changed."""
+    said, planned = values(page), plan(page)
 
     def t(key: str) -> str:
         return escape(page.t(f"overnight.form.{key}"))
 
-    under = {"train": _run_field(page), "ollama": _ollama_fields(page)}
-    stages = "".join(
-        f'<div class="so-stage-pick">{_pick(f"stage-{name}", page.t(f"overnight.stage.{name}"), about=name)}'
-        f"{under.get(name, '')}</div>"
-        for name in STAGES
-    )
+    def pick(name: str, label: str, about: str, attributes: str = "") -> str:
+        checked = " checked" if said.get(name) else ""
+        return (
+            f'<label class="so-pick"><input type="checkbox" name="{name}"{checked}><span><b>{escape(label)}</b>'
+            f"<small{attributes}>{escape(about)}</small></span></label>"
+        )
+
+    def stage(name: str) -> str:
+        found = pick(f"stage-{name}", page.t(f"overnight.stage.{name}"), planned.get(name, ""), f' data-about="{name}"')
+        return f'<div class="so-stage-pick">{found}{under.get(name, "")}</div>'
+
+    under = {"train": _run_field(said, page), "ollama": _ollama_fields(said, page)}
     try_ = f'<button type="button" class="so-button so-small" data-try-sound>{t("try")}</button>'
     return (
-        f'<div class="so-overnight-form"><fieldset class="so-field"><legend>{t("stages")}</legend>{stages}</fieldset>'
+        f'<div class="so-overnight-form"><fieldset class="so-field"><legend>{t("stages")}</legend>{"".join(map(stage, STAGES))}</fieldset>'
         f'<fieldset class="so-field"><legend>{t("telling")}</legend>'
-        f'<div class="so-tell">{_pick("sound", page.t("overnight.form.sound"), page.t("overnight.form.sound_help"))}{try_}</div>'
+        f'<div class="so-tell">{pick("sound", page.t("overnight.form.sound"), page.t("overnight.form.sound_help"))}{try_}</div>'
         f'<p class="so-tell-trouble" data-part="silenced" role="status" hidden>{t("silenced")}</p>'
-        f"{_pick('notices', page.t('overnight.form.notices'), page.t('overnight.form.notices_help'))}"
+        f"{pick('notices', page.t('overnight.form.notices'), page.t('overnight.form.notices_help'))}"
         f'<p class="so-tell-trouble" data-part="denied" role="status" hidden>{t("notices_denied")}</p>'
         f"</fieldset></div>"
     )
 
 
-def _pick(name: str, label: str, help_: str = "", about: str = "") -> str:
-    """A switch; `about` names the sentence that is filled in later."""
-    small = f'<small data-about="{about}"></small>' if about else f"<small>{escape(help_)}</small>"
-    return f'<label class="so-pick"><input type="checkbox" name="{name}"><span><b>{escape(label)}</b>{small}</span></label>'
-
-
-def _run_field(page: Page) -> str:
+def _run_field(said: Mapping[str, Any], page: Page) -> str:
+    hidden = " hidden" if said["stage-train"] else ""
     return (
-        f'<div class="so-field so-under" data-part="run" hidden><label for="overnight-run">{escape(page.t("overnight.form.run"))}'
-        f'</label><select id="overnight-run" name="retrained"></select></div>'
+        f'<div class="so-field so-under" data-part="run"{hidden}><label for="overnight-run">'
+        f'{escape(page.t("overnight.form.run"))}</label><select id="overnight-run" name="retrained"></select></div>'
     )
 
 
-def _ollama_fields(page: Page) -> str:
+def _ollama_fields(said: Mapping[str, Any], page: Page) -> str:
+    hidden, agreed = "" if said["stage-ollama"] else " hidden", " checked" if said["accept_visible_thinking"] else ""
     name, example = escape(page.t("overnight.form.name")), escape(page.t("overnight.form.name_example"))
     return (
-        f'<div class="so-field so-under" data-part="pushing"><label for="overnight-name">{name}</label>'
-        f'<input id="overnight-name" name="ollama_name" type="text" placeholder="{example}" spellcheck="false" '
-        f'autocomplete="off" autocapitalize="off">'
+        f'<div class="so-field so-under" data-part="pushing"{hidden}><label for="overnight-name">{name}</label>'
+        f'<input id="overnight-name" name="ollama_name" type="text" value="{escape(said["ollama_name"])}" placeholder="{example}" '
+        f'spellcheck="false" autocomplete="off" autocapitalize="off">'
         f'<div class="so-ollama" data-part="ollama" role="status">{ollama_asking(page)}</div>'
         f'<small class="so-ollama-note">{escape(page.t("overnight.form.ollama_note"))}</small>'
         f'<div class="so-consent"><b>{escape(page.t("export.thinking.title"))}</b>'
         f'<p data-part="thinking">{escape(page.t("export.thinking.unknown"))}</p>'
-        f'<label class="so-pick"><input type="checkbox" name="accept_visible_thinking">'
+        f'<label class="so-pick"><input type="checkbox" name="accept_visible_thinking"{agreed}>'
         f"<span>{escape(page.t('export.form.consent'))}</span></label></div></div>"
     )
 
