@@ -51,6 +51,8 @@ def _run(options: argparse.Namespace) -> int:
             command = commands.StartTraining(settings=settings, output=output, resume=options.resume)
         case "export":
             command = _export(settings, options)
+        case "abtest":
+            command = _ab_test(settings, options)
     _stop_on_signal(engine.cancel)
     engine.submit(command)
     printer = Printer(engine, options.language)
@@ -69,31 +71,38 @@ def _run(options: argparse.Namespace) -> int:
     return code
 
 
+def _path(text: str) -> str:
+    """A path as it is read from where the caller stands; "" stays as it is."""
+    return str(Path(text).resolve()) if text else ""
+
+
+def _model(name: str) -> str:
+    """A name that is a folder where the caller stands is that folder."""
+    return _path(name) if Path(name).is_dir() else name
+
+
 def _evaluation(settings: config.Settings, options: argparse.Namespace) -> commands.RunEvaluation:
-    """Paths are read from where the caller stands; a name that is a folder there is one."""
-
-    def path(text: str) -> str:
-        return str(Path(text).resolve()) if text else ""
-
-    model = path(options.model) if Path(options.model).is_dir() else options.model
     modes = ("scored", "generated") if options.mode == "both" else (options.mode,)
     return commands.RunEvaluation(
-        settings=settings, model=model, test_data=path(options.test_data), output=path(options.output_dir),
-        scored="scored" in modes, generated="generated" in modes, benchmarks=not options.skip_hf_benchmark,
+        settings=settings, model=_model(options.model), test_data=_path(options.test_data),
+        output=_path(options.output_dir), scored="scored" in modes, generated="generated" in modes,
+        benchmarks=not options.skip_hf_benchmark,
+    )  # fmt: skip
+
+
+def _ab_test(settings: config.Settings, options: argparse.Namespace) -> commands.RunAbTest:
+    return commands.RunAbTest(
+        settings=settings, base=_model(options.base), retrained=_model(options.retrained_model),
+        test_data=_path(options.test_data), output=_path(options.output_dir),
     )  # fmt: skip
 
 
 def _export(settings: config.Settings, options: argparse.Namespace) -> commands.ExportModel:
-    """Paths are read from where the caller stands; a name that is a folder there is one."""
-
-    def path(text: str) -> str:
-        return str(Path(text).resolve()) if text else ""
-
     kinds = tuple(kind.strip() for kind in options.quant.split(",")) if options.quant is not None else ()
     return commands.ExportModel(
-        settings=settings, model=path(options.model) if Path(options.model).is_dir() else options.model,
-        output=path(options.output_dir), quantizations=kinds, name=options.ollama, gate=not options.no_gate,
-        consent=options.accept_visible_thinking, prompts=path(options.prompts),
+        settings=settings, model=_model(options.model), output=_path(options.output_dir), quantizations=kinds,
+        name=options.ollama, gate=not options.no_gate, consent=options.accept_visible_thinking,
+        prompts=_path(options.prompts),
     )  # fmt: skip
 
 
@@ -173,6 +182,14 @@ def _parser() -> argparse.ArgumentParser:
         help="likeliest class (fast), whole answers, or both (default)",
     )  # fmt: skip
     test.add_argument("--skip-hf-benchmark", action="store_true", help="leave the general benchmarks out")
+    pair = jobs.add_parser("abtest", help="say which of two models decides better, and how sure that is")
+    pair.add_argument(
+        "--base-model", dest="base", default="original", metavar="RUN|DIR|original",
+        help="the model to compare with: a run, the folder of a model, or original (default)",
+    )  # fmt: skip
+    pair.add_argument("--retrained-model", required=True, metavar="RUN|DIR|original", help="the model that may be better")
+    pair.add_argument("--test-data", default="", metavar="FILE", help="JSONL rows (default: those the run kept for testing)")
+    pair.add_argument("--output-dir", default="", metavar="DIR", help="its own folder (default: a new one)")
     files = jobs.add_parser("export", help="write a model as GGUF files, check them, and push one to Ollama")
     files.add_argument("--model", required=True, metavar="RUN|DIR|original", help="a run, the folder of a model, or original")
     files.add_argument("--output-dir", default="", metavar="DIR", help="its own folder (default: a new one)")
@@ -186,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     for job in (train, lint, checks):
         job.add_argument("--dataset", metavar="FILE", help="JSONL file with the rows")
-    for job in (train, lint, checks, test, files):
+    for job in (train, lint, checks, test, pair, files):
         job.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
         job.add_argument("--set", action="append", default=[], metavar="key=value", help="change one setting")
     log = jobs.add_parser("audit", help="the audit log").add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -199,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     think.add_argument("--system", metavar="TEXT", help="system text (default: the one the model was trained with)")
     think.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
     think.add_argument("--json", action="store_true", help="print final, label, confidence, reason and audit_id")
-    for command in (train, lint, checks, test, files, verify, think):
+    for command in (train, lint, checks, test, pair, files, verify, think):
         language = "ja" if os.environ.get("LANG", "").startswith("ja") else "en"
         command.add_argument("--language", choices=LANGUAGES, default=language, help="language of the messages")
     return parser

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from so8t_engine import evaluations, exports, hardware
+from so8t_engine import ab_tests, evaluations, exports, hardware
 from so8t_engine import runs as run_folders
 from so8t_engine import voice as voices
+from so8t_engine.ab_tests import Finished as AbTested
 from so8t_engine.audit import Audit
 from so8t_engine.chat.desk import Desk
 from so8t_engine.chat.speaker import Speaker
@@ -31,7 +32,7 @@ from so8t_engine.evaluations import Finished
 from so8t_engine.events import Event, RunAlreadyFinished, RunOpened
 from so8t_engine.exports import Finished as Exported
 from so8t_engine.jobs import Cancel, Worker
-from so8t_engine.runs import Evaluation, Run
+from so8t_engine.runs import AbTest, Evaluation, Run
 from so8t_engine.snapshot import Snapshot, replay
 from so8t_engine.voice import Voice
 
@@ -103,6 +104,14 @@ class Engine:
     def interrupted(self) -> list[Evaluation]:
         """Evaluations that were begun and can go on, newest first."""
         return evaluations.interrupted(self.runs_folder)
+
+    def ab_tests(self) -> list[AbTested]:
+        """Every finished A/B test, newest first."""
+        return ab_tests.finished(self.runs_folder)
+
+    def interrupted_ab_tests(self) -> list[AbTest]:
+        """A/B tests that were begun and can go on, newest first."""
+        return ab_tests.interrupted(self.runs_folder)
 
     def voices(self, settings: Settings) -> list[Voice]:
         """Every model of ours that can be evaluated: the original, then the runs that have an adapter, newest first.

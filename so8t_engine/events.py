@@ -539,8 +539,11 @@ class AbTestOpened(Event):
 
 
 class AbTestProgressed(Event):
-    """How far the test is: `done` of `total` decisions of both models in all modes. side, mode: what is at work now;
-    seconds: of this try so far; begun: decisions that an earlier try had taken."""
+    """How far the test is: `done` of `total` decisions of both models in all modes. side, mode: what is at work now.
+
+    seconds, begun: since when, and since how many decisions, the present pace holds. While slower decisions are still
+    to come there is none that would tell the end: then begun is `done`.
+    """
 
     side: Side
     mode: str
@@ -551,7 +554,7 @@ class AbTestProgressed(Event):
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace of this try; None before there is one."""
+        """At the present pace; None before there is one."""
         fresh = self.done - self.begun
         return self.seconds / fresh * (self.total - self.done) if fresh > 1 else None
 

@@ -239,3 +239,22 @@ def _judged(
             p_adjusted=adjusted[name], decided=decided, test=test.name, effect=test.effect, rows_needed=needed,
         )  # fmt: skip
     return judged
+
+
+def compare_shares(first: Sequence[bool], second: Sequence[bool]) -> Difference:
+    """The difference between two shares of the same rows, which of them count for either side, on its own.
+
+    Tango's interval and McNemar's test as in `compare`; p is adjusted for nothing. Raises ValueError for sequences of
+    unequal length or without rows.
+    """
+    if len(first) != len(second) or not len(first):
+        raise ValueError(f"{len(first)} and {len(second)} rows")
+    rows, hits = len(first), list(zip(first, second, strict=True))
+    only_first, only_second = hits.count((True, False)), hits.count((False, True))
+    test, value, before = _mcnemar(only_first, only_second, rows), (only_second - only_first) / rows, sum(first) / rows
+    decided = test.p <= LEVEL
+    needed = None if decided or not value else max(1, rows_for(value, test.variance, LEVEL) - rows)
+    return Difference(
+        value, *tango(only_first, only_second, rows), relative=value / before if before else None, p=test.p,
+        p_adjusted=test.p, decided=decided, test=test.name, effect=test.effect, rows_needed=needed,
+    )  # fmt: skip
