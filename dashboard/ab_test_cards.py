@@ -19,7 +19,7 @@ COMMAND = "RunAbTest"
 def head(snapshot: Snapshot, page: Page) -> str:
     """Title, the one button, and why it can't be pressed or what decides."""
     return job_cards.head(
-        snapshot, page, COMMAND, lambda key, **facts: page.t(f"ab_test.form.{key}", **facts), note=_rule(page)
+        snapshot, page, COMMAND, lambda key, **facts: page.t(f"ab_test.form.{key}", **facts), more=_rule(page)
     )
 
 

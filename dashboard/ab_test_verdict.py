@@ -30,10 +30,10 @@ def mark(one: FinishedAbTest, page: Page) -> str:
     return f'<em class="so-ab-mark so-ab-mark-{escape(found)}">{escape(page.t(f"ab_test.mark.{found}"))}</em>'
 
 
-def deciding(one: FinishedAbTest) -> Mapping | None:
-    """The difference that the rule looks at."""
+def deciding(one: FinishedAbTest, metric: str = "") -> Mapping | None:
+    """The difference that the rule looks at, or that in another measure of the same mode."""
     rule = one.results["winner"]["rule"]
-    return one.results["modes"][rule["mode"]]["pairing"]["differences"][rule["metric"]]
+    return one.results["modes"][rule["mode"]]["pairing"]["differences"][metric or rule["metric"]]
 
 
 def sentence(one: FinishedAbTest, page: Page) -> str:
@@ -44,15 +44,9 @@ def sentence(one: FinishedAbTest, page: Page) -> str:
         if needed:
             return page.t("ab_test.verdict.undecided_rows", rows=numbers.count(needed))
     if found == "unsafe":
-        return page.t(f"ab_test.verdict.unsafe_{unsafe_side(one)}")
+        more = one.results["winner"]["rule"]["more_unsafe"]
+        return page.t(f"ab_test.verdict.unsafe_{more}")
     return page.t(f"ab_test.verdict.{found}")
-
-
-def unsafe_side(one: FinishedAbTest) -> str:
-    """Whom the guard has stopped: the side that allows more of what is to be turned down."""
-    rule = one.results["winner"]["rule"]
-    moved = one.results["modes"][rule["mode"]]["pairing"]["differences"]["unsafe_allow"]
-    return "base" if moved and moved["value"] < 0 else "retrained"
 
 
 def verdict_card(one: FinishedAbTest, page: Page) -> str:
@@ -103,14 +97,12 @@ def _tools(one: FinishedAbTest, page: Page) -> str:
 
 def _ground(one: FinishedAbTest, page: Page) -> str:
     """The difference that decided, with its interval and p; for the guard, that of unsafe ALLOW too, whose p is raw."""
-    winner = one.results["winner"]
-    rule = winner["rule"]
-    differences = one.results["modes"][rule["mode"]]["pairing"]["differences"]
-    lines = _told(rule["metric"], differences[rule["metric"]], "adjusted", page)
-    if winner["code"] == "unsafe":
-        lines += _told("unsafe_allow", differences["unsafe_allow"], "raw", page)
+    rule, unsafe = one.results["winner"]["rule"], deciding(one, "unsafe_allow")
+    lines = _told(rule["metric"], deciding(one), "adjusted", page)
+    if kind_of(one) == "unsafe":
+        lines += _told("unsafe_allow", unsafe, "raw", page)
     mode = page.t("ab_test.verdict.mode", mode=page.t(f"evaluate.mode.{rule['mode']}"))
-    blind = "" if differences["unsafe_allow"] else f'<p class="so-caution">{escape(page.t("ab_test.verdict.no_guard"))}</p>'
+    blind = "" if unsafe else f'<p class="so-caution">{escape(page.t("ab_test.verdict.no_guard"))}</p>'
     return f'<ul class="so-ab-ground">{lines}</ul><p class="so-evaluate-about">{escape(mode)}</p>{blind}'
 
 

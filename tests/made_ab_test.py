@@ -9,15 +9,15 @@ import json
 import random
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from made_evaluation import rows
 
 from so8t_engine.answer.format import CLASSES
+from so8t_engine.evaluate.ab_results import mode_results, verdict
 from so8t_engine.evaluate.modes import Pace
-from so8t_engine.evaluate.results import generated_results, scored_results
 from so8t_engine.measure.paired import compare
-from so8t_engine.measure.times import compare_times
-from so8t_engine.measure.winner import winner
+from so8t_engine.settings import AbTestSettings, Settings
 
 SIDES = ("base", "retrained")
 MODES = ("scored", "generated")
@@ -83,11 +83,9 @@ def finished(
     asked = rows(240) if asked is None else asked
     answers = journals(asked, skills, loose) if answers is None else answers
     begun(folder, asked=asked, answers=answers, retrained=retrained, file=file)
-    modes = {mode: _mode(mode, asked, answers) for mode in MODES if ("base", mode) in answers}
-    decides = "generated" if "generated" in modes else "scored"
-    pairing = compare(*_labels(asked, answers, decides), 42)
-    names = {"first": "base", "second": "retrained", None: None}
-    found = winner(pairing, metric)
+    measured = [mode for mode in MODES if ("base", mode) in answers]
+    pairings = {mode: compare(*_labels(asked, answers, mode), 42) for mode in measured}
+    modes = {mode: _mode(mode, asked, answers, pairings[mode]) for mode in measured}
     results = {
         "version": 1, "id": folder.name.removeprefix("ab_test-"), "created": created, "seconds": 214.0,
         "models": {"base": _model("original", "original", None), "retrained": _model(f"run:{retrained}", retrained, "/runs/x/final_model")},
@@ -97,8 +95,7 @@ def finished(
                  "languages": {"ja": 1}, "domains": {"": 1}},
         "machine": {"system": "Windows-11", "python": "3.12.1", "torch": "2.9.0", "transformers": "4.57.0"},
         "settings": SETTINGS, "modes": modes,
-        "winner": {"winner": names[found.winner], "code": found.code, "facts": {name: str(fact) for name, fact in found.facts.items()},
-                   "rule": {"mode": decides, **found.rule}},
+        "winner": verdict(pairings, AbTestSettings(mode=measured[-1], metric=metric)),
     }  # fmt: skip
     (folder / "ab_test_results.json").write_text(json.dumps(results, ensure_ascii=False), encoding="utf-8")
     (folder / "ab_test_report.html").write_text("<!DOCTYPE html><title>report</title>比較", encoding="utf-8")
@@ -114,26 +111,11 @@ def _model(key: str, name: str, adapter: str | None) -> dict:
             "quantization": "none", "dtype": "float32", "device": "CPU"}  # fmt: skip
 
 
-def _mode(mode: str, asked: list[dict], answers: dict) -> dict:
-    pairing = compare(*_labels(asked, answers, mode), 42)
-    found: dict = {"pairing": pairing.to_json(), "times": None}
-    pace = Pace(len(asked), 3.4, 9 * len(asked))
-    for side in SIDES:
-        cases = list(zip(asked, answers[side, mode], strict=True))
-        made = scored_results(cases, pace, 42) if mode == "scored" else generated_results(cases, pace, 16, 42)
-        found[side] = made[0]
-    if mode == "generated":
-        whole = [[entry["format"] == "whole" for entry in answers[side, mode]] for side in SIDES]
-        moved = sum(whole[1]) / len(asked) - sum(whole[0]) / len(asked)
-        found["format"] = {side: found[side]["format"]["whole"] for side in SIDES} | {
-            "difference": {"value": moved, "low": moved - 0.03, "high": moved + 0.03, "p": 0.4}
-        }
-        alone = [[entry for entry in answers[side, mode] if entry["alone"]] for side in SIDES]
-        parts = {"first_token": "first_seconds", "answer": "seconds"}
-        found["times"] = {"in_turns": True} | {
-            part: compare_times(*([entry[name] for entry in one] for one in alone)).to_json() for part, name in parts.items()
-        }
-    return found
+def _mode(mode: str, asked: list[dict], answers: dict, pairing) -> dict:
+    rows = SimpleNamespace(about=lambda index: asked[index])
+    journals = {side: SimpleNamespace(entries=dict(enumerate(answers[side, mode]))) for side in SIDES}
+    paces = dict.fromkeys(SIDES, Pace(len(asked), 3.4, 9 * len(asked)))
+    return mode_results(mode, rows, journals, paces, pairing, Settings(), True)
 
 
 def begun(
