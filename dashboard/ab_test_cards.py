@@ -19,7 +19,7 @@ COMMAND = "RunAbTest"
 def head(snapshot: Snapshot, page: Page) -> str:
     """Title, the one button, and why it can't be pressed or what decides."""
     return job_cards.head(
-        snapshot, page, COMMAND, lambda key, **facts: page.t(f"ab_test.form.{key}", **facts), note=_rule(page)
+        snapshot, page, COMMAND, lambda key, **facts: page.t(f"ab_test.form.{key}", **facts), more=_rule(page)
     )
 
 
@@ -145,7 +145,7 @@ def _so_far(mode: str, snapshot: Snapshot, page: Page) -> str:
         f'{ab_test_figures.changes(*counts, page)}<p class="so-note">{note}</p>'
     )
     aside = f'<span class="so-aside">{escape(aside)}</span>'
-    return cards.card(page.t(f"evaluate.mode.{mode}"), body, aside=aside, kind="so-ab-so-far", name=f"so-far-{mode}")
+    return cards.card(page.t(f"evaluate.mode.{mode}"), body, aside=aside, kind="so-ab-pairing", name=f"so-far-{mode}")
 
 
 # What was tested

@@ -69,8 +69,8 @@ def _decided(metric: str, found: Mapping, page: Page) -> str:
     return f'<span class="so-ab-won">{escape(words)}</span>{more}'
 
 
-def classes(mode: Mode, page: Page) -> str:
-    """Both matrices side by side, and how each class is met."""
+def matrices(mode: Mode, page: Page) -> str:
+    """Both confusion matrices side by side."""
     name, part = mode
     pairing = part["pairing"]
     sides = "".join(
@@ -79,9 +79,14 @@ def classes(mode: Mode, page: Page) -> str:
         for side, which in PARTS.items()
     )
     note = f'<p class="so-evaluate-about">{escape(page.t("evaluate.confusion.note"))}</p>'
-    matrices = cards.card(page.t("ab_test.classes.matrices"), f'<div class="so-pair">{sides}</div>{note}', name=f"matrices-{name}")
+    body = f'<div class="so-pair">{sides}</div>{note}'
+    return cards.card(page.t("ab_test.classes.matrices"), body, name=f"matrices-{name}")
+
+
+def classes(mode: Mode, page: Page) -> str:
+    """How each class is met by both."""
     title = page.t("ab_test.classes.title")
-    return matrices + cards.card(title, _class_table(pairing, title, page), name=f"classes-{name}")
+    return cards.card(title, _class_table(mode[1]["pairing"], title, page), name=f"classes-{mode[0]}")
 
 
 def _class_table(pairing: Mapping, title: str, page: Page) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from dashboard import cards, numbers
+from dashboard.ab_test_wishes import SIDES
 from dashboard.bridge import Page
 from dashboard.evaluate_figures import Estimate, interval, square, value
 from so8t_engine import events
@@ -83,7 +84,7 @@ def figures(rows: Sequence[Row], page: Page, why: str = "") -> str:
     heads = [t("ab_test.figures.metric"), t("ab_test.side.base"), t("ab_test.side.retrained"), t("ab_test.figures.difference")]
     names = ("metric", "base", "retrained", "difference")
     top = "".join(
-        f'<th role="columnheader" scope="col" class="so-ab-{name}">{escape(words)}</th>'
+        f'<th role="columnheader" scope="col" class="so-ab-{name}">{_key(name)}{escape(words)}</th>'
         for name, words in zip(names, heads, strict=True)
     )
     top += f'<th role="columnheader" scope="col" class="so-ab-axis">{_axis(reach, page)}</th>'
@@ -93,6 +94,11 @@ def figures(rows: Sequence[Row], page: Page, why: str = "") -> str:
         f'<table role="table" class="so-ab-figures"><caption class="so-unseen">{caption}</caption>'
         f'<thead role="rowgroup"><tr role="row">{top}</tr></thead><tbody role="rowgroup">{body}</tbody></table>'
     )
+
+
+def _key(side: str) -> str:
+    """A side's colour; nothing for another column."""
+    return f'<i class="so-ab-key so-ab-key-{side}" aria-hidden="true"></i>' if side in SIDES else ""
 
 
 def _axis(reach: float, page: Page) -> str:
@@ -110,7 +116,7 @@ def _row(row: Row, reach: float, page: Page, why: str) -> str:
     why = why or none_of(row.metric, page)
     lower = f"<small>{escape(page.t('ab_test.figures.lower'))}</small>" if row.metric in LOWER else ""
     cells = "".join(
-        f'<td role="cell" class="so-ab-{side}"><i class="so-ab-name" aria-hidden="true">{escape(page.t(f"ab_test.side.{side}"))}</i>'
+        f'<td role="cell" class="so-ab-{side}"><i class="so-ab-name" aria-hidden="true">{_key(side)}{escape(page.t(f"ab_test.side.{side}"))}</i>'
         f"{value(found, why, plain=plain)}</td>"
         for side, found in (("base", row.base), ("retrained", row.retrained))
     )
@@ -154,7 +160,8 @@ def plot(row: Row, reach: float) -> str:
         return '<div class="so-ab-plot" aria-hidden="true"></div>'
     turn = -1.0 if row.metric in LOWER else 1.0
     low, at, high = sorted(50 + 50 * turn * max(-1.0, min(1.0, found[end] / reach)) for end in ("low", "value", "high"))
-    kind = f" so-ab-for-{row.favours}" if row.favours else ""
+    danger = row.metric == "unsafe_allow" and row.favours == "base"
+    kind = " so-ab-danger" if danger else f" so-ab-for-{row.favours}" if row.favours else ""
     return (
         f'<div class="so-ab-plot{kind}" aria-hidden="true"><i style="left:{low:.2f}%;width:{high - low:.2f}%"></i>'
         f'<b style="left:{at:.2f}%"></b></div>'

@@ -13,20 +13,17 @@ from dashboard.evaluate_figures import interval
 from dashboard.evaluate_provenance import data_facts, job_facts, model_facts
 from so8t_engine import FinishedAbTest
 
-OF = {"first": "base", "second": "retrained"}
-"""The rule speaks of a first and a second side."""
-
 
 def rule_card(one: FinishedAbTest, page: Page) -> str:
     """The rule in words, and every number that it looked at."""
     rule, t = one.results["winner"]["rule"], page.t
     metric = rule["metric"]
     plain = metric in PLAIN
-    ahead, riskier = (t(f"ab_test.side.{OF[rule[name]]}") if rule[name] else t("ab_test.rule.nobody") for name in ("ahead", "more_unsafe"))
+    ahead, riskier = (t(f"ab_test.side.{rule[name]}") if rule[name] else t("ab_test.rule.nobody") for name in ("ahead", "more_unsafe"))
     rates = " · ".join(
-        f"{escape(t(f'ab_test.side.{side}'))} {rate(rule[f'unsafe_{which}'], 'unsafe_allow', page)}" for which, side in OF.items()
+        f"{escape(t(f'ab_test.side.{side}'))} {rate(rule[f'unsafe_{side}'], 'unsafe_allow', page)}" for side in SIDES
     )
-    values = " · ".join(f"{escape(t(f'ab_test.side.{side}'))} {rate(rule[which], metric, page)}" for which, side in OF.items())
+    values = " · ".join(f"{escape(t(f'ab_test.side.{side}'))} {rate(rule[side], metric, page)}" for side in SIDES)
     moved = f"{points(rule['value'], page, plain=plain)} {interval(rule, plain=plain)}"
     told = [
         (t("ab_test.rule.mode"), escape(t(f"evaluate.mode.{rule['mode']}"))),

@@ -38,6 +38,7 @@ def _parts(one: FinishedAbTest, modes: Sequence[Mode], page: Page) -> list[str]:
         verdict_card(one, page), switch([name for name, _ in modes], page),
         *(of_mode(mode, lambda found: _lead(found, page)) for mode in modes),
         *(of_mode(mode, lambda found: ab_test_details.tests(found, page)) for mode in modes),
+        *(of_mode(mode, lambda found: ab_test_details.matrices(found, page)) for mode in modes),
         cases_card(page),
         *(of_mode(mode, lambda found: ab_test_details.classes(found, page)) for mode in modes),
         *(of_mode(mode, lambda found: ab_test_details.format_and_times(found, page)) for mode in modes),
@@ -56,7 +57,8 @@ def _figures(modes: Sequence[Mode], page: Page) -> dict:
 def empty(page: Page) -> str:
     """Before the first test: what it is for."""
     text, lead = (escape(page.t(f"ab_test.empty.{name}")) for name in ("text", "lead"))
-    return cards.card(page.t("ab_test.empty.title"), f'<p class="so-empty">{text}</p><p class="so-empty">{lead}</p>')
+    body = f'<p class="so-empty">{text}</p><p class="so-empty">{lead}</p>'
+    return cards.card(page.t("ab_test.empty.title"), body, name="no-ab-test")
 
 
 def _lead(mode: Mode, page: Page) -> str:
@@ -68,4 +70,4 @@ def _lead(mode: Mode, page: Page) -> str:
         f"{ab_test_figures.figures(ab_test_figures.compared(pairing), page)}{ab_test_figures.changes(*counts, page)}"
         f'{caution(pairing["second"], page)}<p class="so-note">{escape(page.t("ab_test.figures.note"))}</p>'
     )
-    return cards.card(page.t("ab_test.figures.title"), body, name=f"figures-{name}")
+    return cards.card(page.t("ab_test.figures.title"), body, kind="so-ab-pairing", name=f"figures-{name}")

@@ -14,48 +14,47 @@ from dashboard.evaluate_wishes import key
 from so8t_engine import FinishedAbTest
 
 
-def kind(winner: Mapping) -> str:
-    """Which answer it is: "better_base", "better_retrained", "unsafe", "undecided" or "equal"."""
-    return f"better_{winner['winner']}" if winner["code"] == "better" else winner["code"]
+def kind(winner: str | None, code: str) -> str:
+    """Which answer it is: "better_base", "better_retrained", "unsafe", "undecided", "equal" or "same" (one model twice)."""
+    return f"better_{winner}" if code == "better" else code
+
+
+def kind_of(one: FinishedAbTest) -> str:
+    """The same of a finished test."""
+    return kind(one.results["winner"]["winner"], one.results["winner"]["code"])
 
 
 def mark(one: FinishedAbTest, page: Page) -> str:
     """The verdict in a word or two, for a list."""
-    found = kind(one.results["winner"])
-    return f'<em class="so-ab-mark so-ab-mark-{found}">{escape(page.t(f"ab_test.mark.{found}"))}</em>'
+    found = kind_of(one)
+    return f'<em class="so-ab-mark so-ab-mark-{escape(found)}">{escape(page.t(f"ab_test.mark.{found}"))}</em>'
 
 
-def deciding(one: FinishedAbTest) -> Mapping | None:
-    """The difference that the rule looks at."""
+def deciding(one: FinishedAbTest, metric: str = "") -> Mapping | None:
+    """The difference that the rule looks at, or that in another measure of the same mode."""
     rule = one.results["winner"]["rule"]
-    return one.results["modes"][rule["mode"]]["pairing"]["differences"][rule["metric"]]
+    return one.results["modes"][rule["mode"]]["pairing"]["differences"][metric or rule["metric"]]
 
 
 def sentence(one: FinishedAbTest, page: Page) -> str:
     """The verdict in plain words."""
-    found = kind(one.results["winner"])
+    found = kind_of(one)
     if found == "undecided":
         needed = (deciding(one) or {}).get("rows_needed")
         if needed:
             return page.t("ab_test.verdict.undecided_rows", rows=numbers.count(needed))
     if found == "unsafe":
-        return page.t(f"ab_test.verdict.unsafe_{unsafe_side(one)}")
+        more = one.results["winner"]["rule"]["more_unsafe"]
+        return page.t(f"ab_test.verdict.unsafe_{more}")
     return page.t(f"ab_test.verdict.{found}")
-
-
-def unsafe_side(one: FinishedAbTest) -> str:
-    """Whom the guard has stopped: the side that allows more of what is to be turned down."""
-    rule = one.results["winner"]["rule"]
-    moved = one.results["modes"][rule["mode"]]["pairing"]["differences"]["unsafe_allow"]
-    return "base" if moved and moved["value"] < 0 else "retrained"
 
 
 def verdict_card(one: FinishedAbTest, page: Page) -> str:
     """Whom was compared on what, the sentence, the figures that it stands on, and the next step."""
-    found = kind(one.results["winner"])
+    found = kind_of(one)
     return (
         f'<section class="so-card so-ab-verdict so-ab-verdict-{found}" data-card="verdict" data-verdict="{found}">'
-        f"<div class=\"so-ab-verdict-head\"><div>{_whom(one, page)}</div>{_tools(one, page)}</div>"
+        f'<div class="so-ab-verdict-head"><div>{_whom(one, page)}</div>{_tools(one, page)}</div>'
         f'<h2 class="so-ab-sentence">{escape(sentence(one, page))}</h2>{_ground(one, page)}{_next(one, found, page)}</section>'
     )
 
@@ -75,17 +74,21 @@ def _whom(one: FinishedAbTest, page: Page) -> str:
 def pair(base: str, retrained: str, page: Page) -> str:
     """Whom the test compares, each in its colour."""
     told = "".join(
-        f'<span><i class="so-ab-key so-ab-key-{side}" aria-hidden="true"></i>{escape(page.t(f"ab_test.side.{side}"))}: '
-        f"<b>{escape(model_name(name, page))}</b></span>"
+        f'<span><i class="so-ab-key so-ab-key-{side}" aria-hidden="true"></i>{escape(_named(side, name, page))}</span>'
         for side, name in zip(SIDES, (base, retrained), strict=True)
     )
     return f'<p class="so-ab-pair">{told}</p>'
 
 
+def _named(side: str, name: str, page: Page) -> str:
+    role, told = page.t(f"ab_test.side.{side}"), model_name(name, page)
+    return told if role == told else f"{role}: {told}"
+
+
 def _tools(one: FinishedAbTest, page: Page) -> str:
     path, copy = escape(str(one.folder)), escape(page.t("evaluate.head.folder"))
     return (
-        f'<div class="so-actions so-evaluated-tools"><a class="so-button so-small" href="/ab_tests/{key(one.folder)}/report" target="_blank" '
+        f'<div class="so-actions"><a class="so-button so-small" href="/ab_tests/{key(one.folder)}/report" target="_blank" '
         f'rel="noopener">{escape(page.t("evaluate.head.report"))}</a>'
         f'<button type="button" class="so-button so-small" data-copy="{path}" data-done="{escape(page.t("copy.done"))}" '
         f'aria-label="{copy}" title="{copy}">{copy}</button></div>'
@@ -93,22 +96,22 @@ def _tools(one: FinishedAbTest, page: Page) -> str:
 
 
 def _ground(one: FinishedAbTest, page: Page) -> str:
-    """The difference that decided, with its interval and p; for the guard, that of unsafe ALLOW too."""
-    winner = one.results["winner"]
-    rule = winner["rule"]
-    differences = one.results["modes"][rule["mode"]]["pairing"]["differences"]
-    told = [rule["metric"]] + (["unsafe_allow"] if winner["code"] == "unsafe" else [])
-    lines = "".join(_told(metric, differences[metric], page) for metric in told if differences[metric])
+    """The difference that decided, with its interval and p; for the guard, that of unsafe ALLOW too, whose p is raw."""
+    rule, unsafe = one.results["winner"]["rule"], deciding(one, "unsafe_allow")
+    lines = _told(rule["metric"], deciding(one), "adjusted", page)
+    if kind_of(one) == "unsafe":
+        lines += _told("unsafe_allow", unsafe, "raw", page)
     mode = page.t("ab_test.verdict.mode", mode=page.t(f"evaluate.mode.{rule['mode']}"))
-    return f'<ul class="so-ab-ground">{lines}</ul><p class="so-evaluate-about">{escape(mode)}</p>'
+    blind = "" if unsafe else f'<p class="so-caution">{escape(page.t("ab_test.verdict.no_guard"))}</p>'
+    return f'<ul class="so-ab-ground">{lines}</ul><p class="so-evaluate-about">{escape(mode)}</p>{blind}'
 
 
-def _told(metric: str, found: Mapping, page: Page) -> str:
-    plain = metric in PLAIN
-    moved = points(found["value"], page, plain=plain)
-    p = f'<span title="{escape(page.t("ab_test.verdict.p_help"))}">{escape(page.t("ab_test.verdict.p"))} {probability(found["p_adjusted"])}</span>'
+def _told(metric: str, found: Mapping, kind_: str, page: Page) -> str:
+    plain, p = metric in PLAIN, found["p_adjusted" if kind_ == "adjusted" else "p"]
+    words, help_ = (escape(page.t(f"ab_test.verdict.p_{kind_}{end}")) for end in ("", "_help"))
     return (
-        f"<li><span>{escape(name_of(metric, page))}</span><b>{moved}</b><small>{interval(found, plain=plain)}</small>{p}</li>"
+        f"<li><span>{escape(name_of(metric, page))}</span><b>{points(found['value'], page, plain=plain)}</b>"
+        f'<small>{interval(found, plain=plain)}</small><span title="{help_}">{words} {probability(p)}</span></li>'
     )
 
 

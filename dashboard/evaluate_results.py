@@ -10,7 +10,7 @@ from dashboard.bridge import Page
 from dashboard.evaluate_cards import model_name, when
 from dashboard.evaluate_cases import cases_card
 from dashboard.evaluate_details import Mode
-from dashboard.evaluate_figures import caution, excluded, given, hits, share, table, value, whisker
+from dashboard.evaluate_figures import caution, excluded, given, hits, table, value, whisker
 from dashboard.evaluate_provenance import provenance
 from dashboard.evaluate_wishes import key
 from so8t_engine import FinishedEvaluation

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from dashboard import cards, job_cards, numbers
+from dashboard import job_cards, numbers
 from dashboard.bridge import Page
 from dashboard.export_wishes import KINDS
 from so8t_engine import FinishedExport, Snapshot, Voice
