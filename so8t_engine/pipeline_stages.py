@@ -182,7 +182,8 @@ class AbTest:
         verdict, modes = found["winner"], found["modes"]
         differences = {name: mode["pairing"]["differences"] for name, mode in modes.items()}
         told = differences[verdict["rule"]["mode"]]
-        figures = {name: f"{value['value']:+.1%}" for name, value in told.items() if value}
+        figures = {"winner": verdict["winner"] or "-"}
+        figures |= {name: f"{value['value']:+.1%}" for name, value in told.items() if value}
         return {"winner": verdict, "differences": differences}, figures
 
 
