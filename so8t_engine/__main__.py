@@ -47,10 +47,14 @@ def _run(options: argparse.Namespace) -> int:
         case "evaluate":
             command = _evaluation(settings, options)
         case "train":
-            output = str(Path(options.output).resolve()) if options.output else ""
-            command = commands.StartTraining(settings=settings, output=output, resume=options.resume)
+            command = commands.StartTraining(settings=settings, output=_path(options.output), resume=options.resume)
         case "export":
             command = _export(settings, options)
+        case "japanese":
+            command = commands.RunJapaneseTest(
+                settings=settings, model=_model(options.model), output=_path(options.output_dir),
+                against=_path(options.against),
+            )  # fmt: skip
     _stop_on_signal(engine.cancel)
     engine.submit(command)
     printer = Printer(engine, options.language)
@@ -69,31 +73,31 @@ def _run(options: argparse.Namespace) -> int:
     return code
 
 
+def _path(text: str) -> str:
+    """A path is read from where the caller stands; "" names none."""
+    return str(Path(text).resolve()) if text else ""
+
+
+def _model(name: str) -> str:
+    """A name that is a folder where the caller stands is one."""
+    return _path(name) if Path(name).is_dir() else name
+
+
 def _evaluation(settings: config.Settings, options: argparse.Namespace) -> commands.RunEvaluation:
-    """Paths are read from where the caller stands; a name that is a folder there is one."""
-
-    def path(text: str) -> str:
-        return str(Path(text).resolve()) if text else ""
-
-    model = path(options.model) if Path(options.model).is_dir() else options.model
     modes = ("scored", "generated") if options.mode == "both" else (options.mode,)
     return commands.RunEvaluation(
-        settings=settings, model=model, test_data=path(options.test_data), output=path(options.output_dir),
-        scored="scored" in modes, generated="generated" in modes, benchmarks=not options.skip_hf_benchmark,
+        settings=settings, model=_model(options.model), test_data=_path(options.test_data),
+        output=_path(options.output_dir), scored="scored" in modes, generated="generated" in modes,
+        benchmarks=not options.skip_hf_benchmark,
     )  # fmt: skip
 
 
 def _export(settings: config.Settings, options: argparse.Namespace) -> commands.ExportModel:
-    """Paths are read from where the caller stands; a name that is a folder there is one."""
-
-    def path(text: str) -> str:
-        return str(Path(text).resolve()) if text else ""
-
     kinds = tuple(kind.strip() for kind in options.quant.split(",")) if options.quant is not None else ()
     return commands.ExportModel(
-        settings=settings, model=path(options.model) if Path(options.model).is_dir() else options.model,
-        output=path(options.output_dir), quantizations=kinds, name=options.ollama, gate=not options.no_gate,
-        consent=options.accept_visible_thinking, prompts=path(options.prompts),
+        settings=settings, model=_model(options.model), output=_path(options.output_dir), quantizations=kinds,
+        name=options.ollama, gate=not options.no_gate, consent=options.accept_visible_thinking,
+        prompts=_path(options.prompts),
     )  # fmt: skip
 
 
@@ -184,9 +188,16 @@ def _parser() -> argparse.ArgumentParser:
         "--accept-visible-thinking", action="store_true",
         help="agree that whoever uses the model in Ollama can read its thinking; --ollama needs it",
     )  # fmt: skip
+    questions = jobs.add_parser("japanese", help="ask a model questions in Japanese and check its answers")
+    questions.add_argument(
+        "--model", required=True, metavar="RUN|DIR|original|ollama:NAME",
+        help="a run, the folder of a model, original, or a model in Ollama",
+    )  # fmt: skip
+    questions.add_argument("--output-dir", default="", metavar="DIR", help="its own folder (default: a new one)")
+    questions.add_argument("--against", default="", metavar="DIR", help="folder of another model's finished test, to compare with")
     for job in (train, lint, checks):
         job.add_argument("--dataset", metavar="FILE", help="JSONL file with the rows")
-    for job in (train, lint, checks, test, files):
+    for job in (train, lint, checks, test, files, questions):
         job.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
         job.add_argument("--set", action="append", default=[], metavar="key=value", help="change one setting")
     log = jobs.add_parser("audit", help="the audit log").add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -199,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     think.add_argument("--system", metavar="TEXT", help="system text (default: the one the model was trained with)")
     think.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
     think.add_argument("--json", action="store_true", help="print final, label, confidence, reason and audit_id")
-    for command in (train, lint, checks, test, files, verify, think):
+    for command in (train, lint, checks, test, files, questions, verify, think):
         language = "ja" if os.environ.get("LANG", "").startswith("ja") else "en"
         command.add_argument("--language", choices=LANGUAGES, default=language, help="language of the messages")
     return parser
