@@ -114,7 +114,7 @@ def _ring(file: Path, text: str) -> None:
         import winsound
 
         with suppress(RuntimeError):  # no sound card, or another program holds it
-            winsound.PlaySound(str(file), winsound.SND_FILENAME)
+            winsound.PlaySound(str(file), winsound.SND_FILENAME | winsound.SND_NODEFAULT)
     for process in filter(None, begun):
         try:
             process.wait(PATIENCE_SECONDS)

@@ -664,7 +664,8 @@ class StageFinished(Event):
     """A stage of the chain has come to its end.
 
     outcome: "finished"; "kept" when an earlier try had finished it; "skipped" on request; "not_needed" when the chain
-    has ended before it, because there is no winner; "failed". code, where, facts: why, for all but "finished".
+    has ended before it, because the retrained model has not won; "failed". code, where, facts: why, for all but
+    "finished"; for "not_needed" those of AbTestFinished.
     folder: where its results lie. figures: its main results by name, as text for a person.
     """
 

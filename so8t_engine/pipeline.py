@@ -129,6 +129,7 @@ def _kept(chain: Chain, stage: Stage, entry: Entry) -> bool:
 def _worked(chain: Chain, stage: Stage, entry: Entry, cancel) -> Iterator[e.Event]:
     entry.folders = [str(folder) for folder in stage.folders(chain, entry)]
     entry.state, entry.code, entry.where, entry.facts = "running", "", "", {}
+    entry.results, entry.figures = {}, {}
     chain.record.save()
     yield e.StageStarted(stage=stage.name)
     begun = time.monotonic()

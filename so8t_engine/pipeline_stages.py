@@ -10,7 +10,7 @@ from so8t_engine import ab_tests, evaluations, exports, runs
 from so8t_engine import events as e
 from so8t_engine import voice as voices
 from so8t_engine.disk import FolderLock
-from so8t_engine.errors import BadInput
+from so8t_engine.errors import BadInput, EngineError
 from so8t_engine.evaluate.ab_test import ab_test
 from so8t_engine.evaluate.suite import MODES, evaluate
 from so8t_engine.export import japanese_results
@@ -182,7 +182,8 @@ class AbTest:
         verdict, modes = found["winner"], found["modes"]
         differences = {name: mode["pairing"]["differences"] for name, mode in modes.items()}
         told = differences[verdict["rule"]["mode"]]
-        figures = {name: f"{value['value']:+.1%}" for name, value in told.items() if value}
+        figures = {"winner": verdict["winner"] or "-"}
+        figures |= {name: f"{value['value']:+.1%}" for name, value in told.items() if value}
         return {"winner": verdict, "differences": differences}, figures
 
 
@@ -226,10 +227,17 @@ class Push:
         return [chain.exported]
 
     def whole(self, chain: Chain, entry: Entry) -> bool:
-        """Whether the name in Ollama still means what was pushed."""
+        """Whether the name in Ollama still means what was pushed. Where nobody answers, the next stage will say so."""
         file = smallest(chain.exported, exports.read(chain.exported).results)
         pushed = entry.results.get("name"), entry.results.get("sha256")
-        return pushed == (chain.ollama_name, file["sha256"]) and stands(chain.settings.ollama.address, *pushed)
+        if pushed != (chain.ollama_name, file["sha256"]):
+            return False
+        try:
+            return stands(chain.settings.ollama.address, *pushed)
+        except EngineError as error:
+            if error.code == "ollama.silent":
+                return True
+            raise
 
     def work(self, chain: Chain, entry: Entry, cancel) -> Iterator[e.Event]:
         wishes = chain.settings.pipeline

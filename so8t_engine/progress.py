@@ -39,6 +39,8 @@ class Printer:
         elif isinstance(event, e.AbTestFinished):
             told = [verdict(event.winner, event.code, event.facts, part, self.language) for part in ("what", "hint")]
             self._line("\n".join([*told, f"results in {event.folder}"]))
+        elif isinstance(event, e.JapaneseAnswerChecked):
+            self._answering(event)
         elif isinstance(event, e.CheckFinished):
             self._check(event)
         elif isinstance(event, e.ConversionProgressed | e.FidelityProgressed | e.UploadProgressed):
@@ -102,6 +104,16 @@ class Printer:
         elif self.live:
             self._renew(text)
             self._end_live_line()
+        else:
+            print(text, flush=True)
+
+    def _answering(self, event: e.JapaneseAnswerChecked) -> None:
+        """A line an answer, which renews itself on a terminal."""
+        text = f"{event.done}/{event.total}  {event.prompt}: {event.passed}/{event.checks} checks, {event.seconds:.1f} s"
+        if not event.checks:
+            text = f"{event.done}/{event.total}  {event.prompt}: not measured"
+        if self.live:
+            self._renew(text)
         else:
             print(text, flush=True)
 
@@ -203,6 +215,12 @@ def describe(event: e.Event) -> str:
             return f"Ollama {event.version} has it: ollama run {event.name} (answered with {event.label})"
         case e.ExportFinished():
             return f"files in {event.folder}"
+        case e.JapaneseTestOpened():
+            return f"{event.name}: {event.prompts} questions in Japanese, to {event.folder}" + (
+                " (going on with it)" if event.resumed else ""
+            )
+        case e.JapaneseTestFinished():
+            return _japanese(event)
         case e.RunAlreadyFinished():
             return f"nothing to do: {event.folder} has come to its end"
         case e.StopRequested():
@@ -262,6 +280,19 @@ def _benchmark(event: e.BenchmarkFinished) -> str:
         for name, (value, error) in event.metrics.items()
     )
     return f"{event.task}: {told} ({event.rows} rows, {event.few_shot}-shot)"
+
+
+def _japanese(event: e.JapaneseTestFinished) -> str:
+    parts = [f"{event.score:.1%} of the checks passed"]
+    parts.append(", ".join(f"{name} {value:.1%}" for name, value in event.categories.items()))
+    if event.unmeasured:
+        parts.append(f"{event.unmeasured} questions not measured")
+    if event.tokens_per_second is not None:
+        parts.append(f"{event.tokens_per_second:,.1f} tokens/s")
+    if event.difference is not None:
+        verdict = {"this": "better", "base": "worse", None: "not decided"}[event.decided]
+        parts.append(f"{100 * event.difference:+.1f} points against the other model ({verdict})")
+    return "; ".join(parts) + f"\nresults in {event.results}\nreport in {event.report}"
 
 
 def _progressed(event: e.ConversionProgressed | e.FidelityProgressed | e.UploadProgressed, done: int) -> str:

@@ -1,7 +1,8 @@
 """The lines on an overnight chain: headings of its stages, how each ended, and all of it at the end."""
 
 from so8t_engine import events as e
-from so8t_engine.errors import catalogue, sentence
+from so8t_engine.ab_tests import verdict
+from so8t_engine.errors import sentence
 from so8t_engine.snapshot import Snapshot
 
 
@@ -34,10 +35,10 @@ def _ended(event: e.StageFinished, language: str) -> str:
     if event.outcome in ("finished", "kept"):
         parts[0] += f" in {clock(event.seconds)}"
         parts += [f"{name} {value}" for name, value in event.figures.items()]
-    elif event.code in catalogue():
-        parts.append(sentence(event.code, "what", language, event.facts))
+    elif event.outcome == "not_needed":  # the retrained model has not won: if one is better, it is the base
+        parts.append(verdict("base", event.code, event.facts, "what", language))
     else:
-        parts.append(event.code)
+        parts.append(sentence(event.code, "what", language, event.facts))
     return f"{event.stage}: {'; '.join(filter(None, parts))}"
 
 

@@ -32,7 +32,7 @@ _SENTENCE_ENDS = re.compile(r"[。.!?\n]+")
 _FIGURE_POINT = re.compile(r"(?<=\d)\.(?=\d)")
 _AROUND = "「」『』\"'“”()[]【】。.、,!?:;・*` "
 _OPENING = re.compile(r"^(?:答え|回答|解答|正解)(?:は|:)")
-_CLOSING = re.compile(r"(?:です|だ|である|になります|となります|でしょう)$")
+_CLOSING = re.compile(r"(?:です|だ|である|になります|となります|でしょう|と呼びます|といいます|と言います)$")
 _POLITE = re.compile(
     r"(?:です|ます|でした|ました|ません|でしょう|ましょう|ください|下さい|くださいませ|ませ)"
     r"(?:か|ね|よ|よね|が|から|ので|けれど|けど)?$"
@@ -70,8 +70,9 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Answered:
-    """It does not decline to answer."""
+    """It does not decline to answer, and is not the question over again."""
 
+    question: str = ""
     kind: ClassVar[str] = "answered"
 
     @property
@@ -79,7 +80,7 @@ class Answered:
         return "断らずに答える"
 
     def passes(self, text: str) -> bool:
-        return bool(text.strip()) and not _REFUSAL.search(_normal(text))
+        return _folded(text) not in ("", _folded(self.question)) and not refuses(text)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def paper() -> Paper:
     with FILE.open("rb") as file:
         found = tomllib.load(file)["prompt"]
     prompts = tuple(
-        Prompt(one["id"], one["category"], tuple(one["turns"]), (Answered(), *map(check, one["checks"])))
+        Prompt(one["id"], one["category"], tuple(one["turns"]), (Answered(one["turns"][-1]), *map(check, one["checks"])))
         for one in found
     )
     content = json.dumps(found, ensure_ascii=False, sort_keys=True)  # not the bytes: line ends may be Windows' own

@@ -12,7 +12,9 @@ _FORMS = {
     "final": "<final> の中で回答", "plain": "形式のない文章で回答", "none": "判定できる回答なし",
 }  # fmt: skip
 _SPEAKERS = ("利用者", "アシスタント")
-_MARKED = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&:])")
+_MARKED = re.compile(r"[\\`*_{}\[\]#|~!@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""What would make more of a word than a word."""
+
 _TURNING = {"\u061c", "\u200e", "\u200f", *map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A)))}
 """Signs that turn the direction of what follows: a reader would see another text than there is."""
 
@@ -31,7 +33,8 @@ def _head(results: dict[str, Any]) -> Iterator[str]:
     model = results["model"]
     yield from (f"# 日本語性能テスト: {escaped(model['name'])}", "")
     yield from ("| 項目 | 内容 |", "| --- | --- |")
-    held = [str(model[name]) for name in ("quantization", "dtype", "device") if model.get(name)]
+    quantization = "量子化なし" if model.get("quantization") == "none" else model.get("quantization")
+    held = [str(part) for part in (quantization, model.get("dtype"), model.get("device")) if part]
     facts = {
         "モデル": model["key"], "重み (SHA-256)": model["weights"], "持ち方": "、".join(held) or "—",
         "開始": results["created"], "Ollama": model.get("ollama"),
@@ -104,12 +107,12 @@ def _method(results: dict[str, Any]) -> Iterator[str]:
     yield "- 設問は 1 問ずつ、毎回もっとも確からしいトークンを選んで (温度 0) 答えさせます。"
     if results["model"].get("plain"):
         yield (
-            "- このモデルは 4 クラスの形式で学習していないため、タグのない文章も回答として判定します。"
+            "- このモデルはこのソフトで再学習したものではないため、タグのない文章も回答として判定します。"
             "ただし、思考が混じっていないとは言い切れないので、その本文は保存も表示もせず、判定の結果だけを残します。"
         )
     else:
         yield (
-            "- このモデルは 4 クラスの形式で学習しているため、`<final>` の「回答」だけを判定します。"
+            "- このモデルはこのソフトで再学習したものなので、`<final>` の「回答」だけを判定します。"
             "分類結果が ALLOW でない回答と、`<final>` のない回答は、すべての項目が不合格です。"
         )
     yield from ("- 技術的な理由で測れなかった設問は「未測定」とし、得点に入れません。", "")
@@ -146,7 +149,16 @@ def _said(answer: dict[str, Any]) -> Iterator[str]:
 
 def escaped(text: str) -> str:
     """`text` as plain words on one line of Markdown, whatever stands in it."""
-    return _MARKED.sub(r"\\\1", " ".join(_visible(text).split())).replace("\\<", "&lt;").replace("\\&", "&amp;")
+    line = _MARKED.sub(r"\\\g<0>", " ".join(_visible(text).split()))
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _percent(share: float | None) -> str:
+    return "—" if share is None else f"{share:.1%}"
+
+
+def _points(share: float | None) -> str:
+    return "—" if share is None else f"{100 * share:+.1f} ポイント"
 
 
 def _fenced(text: str) -> list[str]:

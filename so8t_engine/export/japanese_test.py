@@ -100,10 +100,10 @@ class _Test:
     def finish(self) -> e.JapaneseTestFinished:
         """Write the report and then the results, which mark the test as finished."""
         self.candidate.check()
-        results = self._results()
-        if not results["score"]["checks"]:
-            first = next(one["unmeasured"] for one in results["answers"])
+        if not any(measured(self.place.entries, prompt) for prompt in self.paper.prompts):
+            first = self.place.entries[self.paper.prompts[0].id]["unmeasured"]
             raise EngineError(first["code"], where=self.candidate.name, **first["facts"])
+        results = self._results()
         if self.base:
             results["comparison"] = compare(results, self.base)
         day = time.strftime("%Y-%m-%d", time.localtime(self.place.created))
