@@ -7,7 +7,8 @@ from typing import Any
 from dashboard import cards, job_cards, numbers
 from dashboard.bridge import Page
 from dashboard.export_cards import kind_name, ollama_asking
-from dashboard.overnight_chain import COMMAND, Chain
+from dashboard.overnight_chain import Chain
+from dashboard.overnight_progress import COMMAND
 from so8t_engine import STAGES, EngineError, Run, Settings, Snapshot
 
 SWITCHES = ("accept_visible_thinking", "sound")

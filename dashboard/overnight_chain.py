@@ -7,8 +7,6 @@ from typing import Any
 from dashboard.evaluate_figures import moment
 from so8t_engine import STAGES, Snapshot, StoredPipeline, events
 
-COMMAND = "RunPipeline"
-
 DONE = ("finished", "kept", "skipped", "not_needed")
 """States of a stage that the chain goes on after."""
 

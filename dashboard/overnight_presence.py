@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dashboard import numbers
 from dashboard.bridge import Page
-from dashboard.overnight_chain import COMMAND
+from dashboard.overnight_progress import COMMAND
 from so8t_engine import Snapshot, events
 
 OPEN_SECONDS = 5.0

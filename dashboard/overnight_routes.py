@@ -12,8 +12,9 @@ from fastapi.staticfiles import StaticFiles
 
 from dashboard import cards, overnight_cards, overnight_results, pieces, texts
 from dashboard.bridge import Bridge, Page
-from dashboard.overnight_chain import COMMAND, Chain, of_stored
+from dashboard.overnight_chain import of_stored
 from dashboard.overnight_presence import FRESH_SECONDS, Presence, news
+from dashboard.overnight_progress import COMMAND
 from dashboard.overnight_wishes import find
 from dashboard.pieces import drawn, fresh
 

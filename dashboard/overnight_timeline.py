@@ -5,9 +5,10 @@ from html import escape
 
 from dashboard import cards, job_cards, numbers
 from dashboard.bridge import Page
-from dashboard.overnight_chain import COMMAND, Chain, Stage, of_snapshot
+from dashboard.overnight_chain import Chain, Stage, of_snapshot
 from dashboard.overnight_figures import figure
 from dashboard.overnight_now import Now, now
+from dashboard.overnight_progress import COMMAND
 from so8t_engine import STAGES, Snapshot
 
 DETAILS = {"train": "train", "evaluate": "evaluate", "ab_test": "ab_test", "export": "export", "ollama": "export"}

@@ -10,7 +10,7 @@ import gradio as gr
 
 from dashboard import cards, job_cards, overnight_cards, overnight_timeline, overnight_wishes
 from dashboard.bridge import Page, TabParts
-from dashboard.overnight_chain import COMMAND
+from dashboard.overnight_progress import COMMAND
 from so8t_engine import EngineError, Snapshot
 
 WISHES = "studio.overnight.wishes(element, trigger)"
