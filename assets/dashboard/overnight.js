@@ -8,7 +8,7 @@ window.studio = window.studio || {};
   const language = document.documentElement.lang;
   const KEPT_SHOWN = "so-overnight-shown";
   const KEPT_NOTICES = "so-overnight-notices"; // of this browser, not of the draft: it is the browser that is asked
-  const KEPT_TOLD = "so-overnight-told"; // the newest thing that a window of this browser has told
+  const KEPT_TOLD = "so-overnight-told"; // when the newest thing happened that a window of this browser has told
   const TYPED = 400; // milliseconds until what is typed counts
   const HELD = 2000; // milliseconds in which a change must have reached the draft; until then it leaves the field alone
   const TRIES = 5; // a change that is sent while the page still comes up may be lost
@@ -210,8 +210,8 @@ window.studio = window.studio || {};
   }
 
   function tellOnce({ sound, news }) {
-    if (localStorage.getItem(KEPT_TOLD) === news.key) return;
-    localStorage.setItem(KEPT_TOLD, news.key);
+    if (news.at <= Number(localStorage.getItem(KEPT_TOLD))) return;
+    localStorage.setItem(KEPT_TOLD, news.at);
     if (sound) play(news.kind);
     if (!noticesOn()) return;
     const notice = new Notification(news.title, { body: news.body, tag: news.key, lang: language });
