@@ -199,7 +199,8 @@ def test_the_verdict_is_one_sentence_first_with_the_figures_it_stands_on(page, t
     card = html.split("</section>")[0]
     assert f'data-verdict="{verdict}"' in card, one.results["winner"]
     told, moved = words(card), ab_test_verdict.deciding(one)
-    assert f"{moved['value']:+.3f} [{moved['low']:.3f}, {moved['high']:.3f}]" in told
+    sign = "+" if moved["value"] else ""
+    assert f" {moved['value']:{sign}.3f} [{moved['low']:.3f}, {moved['high']:.3f}]" in told
     assert ("data-winner" in card) == verdict.startswith("better"), "only a winner is carried on"
     assert page.t(f"ab_test.mark.{verdict}") in words(ab_test_cards.listed([one], page))
 
