@@ -239,6 +239,13 @@ def test_rows_needed_counts_rows_of_the_whole_set_not_of_the_rate_alone():
     assert not one.decided and one.rows_needed == pytest.approx(4 * (wanted - 50), rel=0.15)
 
 
+def test_rows_needed_of_the_score_follow_from_its_effect_and_its_half_of_the_level():
+    found = compare(*labels_of(tables(cells(UNBALANCED, FAIR, GOOD, 0.3), 60, 1, seed=5)[0])).differences["score"]
+    spread = found.value / found.effect["cohens_dz"]
+    wanted = ((2.2414 * sqrt(spread**2 + found.value**2) + 0.8416 * spread) / found.value) ** 2  # level 0.025
+    assert not found.decided and found.rows_needed == pytest.approx(wanted - 60, abs=1.5)
+
+
 def test_the_effect_does_not_grow_with_the_rows(sample):
     once, thrice = compare(*sample).differences, compare(*(3 * labels for labels in sample)).differences
     for name in METRICS:
