@@ -66,18 +66,10 @@ def no_runs(page: Page) -> str:
 
 def situation(snapshot: Snapshot, page: Page) -> str:
     """How far the present test is and what it shows so far, why it failed, or that it was stopped; "" for nothing."""
-    if snapshot.command != COMMAND:
-        return ""
-    if snapshot.active:
-        return _running(snapshot, page)
-    if snapshot.failure:
-        return job_cards.failure(snapshot.failure, page, _again(snapshot, page))
-    if snapshot.state == "stopped":
-        hint = page.t("ab_test.progress.stopped_hint") if snapshot.ab_test else ""
-        return cards.trouble(
-            page, page.t("ab_test.progress.stopped"), hint=hint, actions=_again(snapshot, page), calm=True
-        )
-    return ""
+    return job_cards.situation(
+        snapshot, page, COMMAND, lambda key: page.t(f"ab_test.progress.{key}"), lambda: _running(snapshot, page),
+        _again(snapshot, page),
+    )  # fmt: skip
 
 
 def _again(snapshot: Snapshot, page: Page) -> str:

@@ -147,10 +147,10 @@ def difference(found: Estimate | None, page: Page, why: str, *, plain: bool) -> 
 
 
 def points(moved: float, page: Page, *, plain: bool) -> str:
-    """A difference of shares in percentage points, +4.2; of a score as it is, +0.042."""
-    if plain:
-        return f"{moved:+.3f}"
-    return escape(page.t("evaluate.compare.points", value=f"{100 * moved:+.1f}"))
+    """A difference of shares in percentage points, +4.2 points; of a score as it is, +0.042. Zero has no sign."""
+    told = f"{moved:+.3f}" if plain else f"{100 * moved:+.1f}"
+    told = told if float(told) else told[1:]
+    return told if plain else escape(page.t("evaluate.compare.points", value=told))
 
 
 def plot(row: Row, reach: float) -> str:

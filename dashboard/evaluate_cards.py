@@ -78,18 +78,10 @@ def model_name(name: str, page: Page) -> str:
 
 def situation(snapshot: Snapshot, page: Page) -> str:
     """How far the present evaluation is, why it failed, or that it was stopped; "" when there is nothing to say."""
-    if snapshot.command != COMMAND:
-        return ""
-    if snapshot.active:
-        return _progress(snapshot, page)
-    if snapshot.failure:
-        return job_cards.failure(snapshot.failure, page, _again(snapshot, page))
-    if snapshot.state == "stopped":
-        hint = page.t("evaluate.progress.stopped_hint") if snapshot.evaluation else ""
-        return cards.trouble(
-            page, page.t("evaluate.progress.stopped"), hint=hint, actions=_again(snapshot, page), calm=True
-        )
-    return ""
+    return job_cards.situation(
+        snapshot, page, COMMAND, lambda key: page.t(f"evaluate.progress.{key}"), lambda: _progress(snapshot, page),
+        _again(snapshot, page),
+    )  # fmt: skip
 
 
 def _again(snapshot: Snapshot, page: Page) -> str:

@@ -11,6 +11,10 @@ Words = Callable[..., str]
 """From the last part of a key, and facts, to the tab's own words of it."""
 
 
+SETTINGS = ("config.", "model.", "ollama.")
+"""Failures whose codes begin so are mended in the settings."""
+
+
 def head(snapshot: Snapshot, page: Page, command: str, words: Words, *, more: str = "", why: str = "") -> str:
     """Title, the one button, and why it can't be pressed or what it does.
 
@@ -41,11 +45,28 @@ def _action(snapshot: Snapshot, page: Page, command: str, words: Words, more: st
     return cards.button("start", words("start"), kind="so-primary", off=off), said
 
 
-def failure(failed: events.JobFailed, page: Page, again: str, settings: tuple[str, ...] = ("config.", "model.")) -> str:
-    """The card of a job that failed. again: the button (HTML) that goes on; settings: codes that the settings mend."""
+def situation(
+    snapshot: Snapshot, page: Page, command: str, words: Words, running: Callable[[], str], again: str
+) -> str:  # fmt: skip
+    """How far the tab's job is, why it failed, or that it was stopped; "" when there is nothing to say.
+
+    words: of its progress; running: draws the job under way; again: the button (HTML) that goes on, "" for none.
+    """
+    if snapshot.command != command:
+        return ""
+    if snapshot.active:
+        return running()
+    if snapshot.failure:
+        return _failure(snapshot.failure, page, again)
+    if snapshot.state == "stopped":
+        return cards.trouble(page, words("stopped"), hint=words("stopped_hint") if again else "", actions=again, calm=True)
+    return ""
+
+
+def _failure(failed: events.JobFailed, page: Page, again: str) -> str:
     what, hint = (page.error(failed.code, part, failed.facts) for part in ("what", "hint"))
     mend = cards.tab_link("config", page.t("train.edit_config"), kind="so-button")
-    actions = again + (mend if failed.code.startswith(settings) else "")
+    actions = again + (mend if failed.code.startswith(SETTINGS) else "")
     return cards.trouble(page, what, where=failed.where, hint=hint, details=failed.details, actions=actions)
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from so8t_engine import runs
-from so8t_engine.errors import BadInput, sentence
-from so8t_engine.evaluations import joined, results_in
+from so8t_engine.errors import sentence
+from so8t_engine.evaluations import joined, readable, results_in
 from so8t_engine.runs import AbTest
 
 VERSION = 1
@@ -59,13 +59,7 @@ def read(folder: Path) -> Finished:
 
 def finished(root: Path) -> list[Finished]:
     """Every A/B test with readable results under `root` and in its runs, newest first."""
-    found = []
-    for folder in runs.ab_test_folders(root):
-        try:
-            found.append(read(folder))
-        except BadInput:
-            continue  # interrupted, or of another version
-    return found
+    return readable(runs.ab_test_folders(root), read)
 
 
 def interrupted(root: Path) -> list[AbTest]:
@@ -79,6 +73,12 @@ def verdict(winner: str | None, code: str, facts: Mapping[str, str], part: str, 
     side = winner if code == "better" else facts["side"] if code == "unsafe" else None
     metric = sentence(f"ab_test.by_{facts['metric']}", "what", language, {})
     return sentence(f"ab_test.{code}_{side}" if side else f"ab_test.{code}", part, language, {**facts, "metric": metric})
+
+
+def about(rows: int) -> str:
+    """How many rows would be needed, as a person is told: an estimate has two digits, and is rounded up."""
+    step = 10 ** max(len(str(rows)) - 2, 0)
+    return f"{-(-rows // step) * step:,}"
 
 
 def cases(place: AbTest, mode: str) -> list[dict]:

@@ -16,6 +16,7 @@ window.studio = window.studio || {};
   let cell = nowhere;
   let number = 0; // page of the cases
   let keys = [];
+  let coming = ""; // the test that is being fetched: drawn twice, it would take the focus from a reader
   let due = 0; // timer of the next refresh
   let send = null;
 
@@ -52,8 +53,11 @@ window.studio = window.studio || {};
     for (const button of part("list").querySelectorAll("[data-ab-test]")) {
       button.setAttribute("aria-current", String(button.dataset.abTest === wanted));
     }
-    if (shown()?.dataset.shown === wanted) return;
-    if (!(await load("results", address(`/${wanted}`)))) return;
+    if (shown()?.dataset.shown === wanted || coming === wanted) return;
+    coming = wanted;
+    const there = await load("results", address(`/${wanted}`));
+    if (coming === wanted) coming = "";
+    if (!there) return;
     const root = shown();
     studio.takes(JSON.parse(root.dataset.figures));
     studio.slots(root);
@@ -63,14 +67,7 @@ window.studio = window.studio || {};
   // Inside one test
 
   function chooseMode(wanted) {
-    const root = shown();
-    const modes = root.dataset.modes.split(" ").filter(Boolean);
-    if (!modes.length) return;
-    const mode = (root.dataset.mode = modes.includes(wanted) ? wanted : modes[0]);
-    for (const one of root.querySelectorAll("[data-of]")) one.hidden = one.dataset.of !== mode;
-    for (const button of root.querySelectorAll("[data-mode]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
-    }
+    if (!studio.showMode(shown(), wanted)) return;
     cell = nowhere;
     number = 0;
     drawCases();

@@ -81,14 +81,7 @@ window.studio = window.studio || {};
   // Inside one evaluation
 
   function chooseMode(wanted) {
-    const root = shown();
-    const modes = root.dataset.modes.split(" ").filter(Boolean);
-    if (!modes.length) return;
-    const mode = (root.dataset.mode = modes.includes(wanted) ? wanted : modes[0]);
-    for (const one of root.querySelectorAll("[data-of]")) one.hidden = one.dataset.of !== mode;
-    for (const button of root.querySelectorAll("[data-mode]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
-    }
+    if (!studio.showMode(shown(), wanted)) return;
     cell = nowhere;
     drawCases();
     drawComparison();

@@ -63,6 +63,18 @@ window.studio = window.studio || {};
     if ([...select.options].some((option) => option.value === chosen)) select.value = chosen;
   };
 
+  /** Shows what belongs to one of the modes of `root` and hides the rest. The mode that is shown; "" where there is none. */
+  studio.showMode = (root, wanted) => {
+    const modes = root.dataset.modes.split(" ").filter(Boolean);
+    if (!modes.length) return "";
+    const mode = (root.dataset.mode = modes.includes(wanted) ? wanted : modes[0]);
+    for (const one of root.querySelectorAll("[data-of]")) one.hidden = one.dataset.of !== mode;
+    for (const button of root.querySelectorAll("[data-mode]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
+    }
+    return mode;
+  };
+
   // Forms with a choice between the test rows and a file
 
   const rows = (form) => form.querySelector("[data-rows]:checked");

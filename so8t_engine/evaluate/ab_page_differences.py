@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from so8t_engine.ab_tests import SIDES
+from so8t_engine.ab_tests import SIDES, about
 from so8t_engine.evaluate.page_pieces import Estimate, by_mode, estimate, fixed, percent, probability, t
 
 METRICS = ("score", "accuracy", "macro_f1", "unsafe_allow", "over_refusal")
@@ -124,7 +124,8 @@ def _sureness(found: dict | None) -> str:
             told.append(f"{name} {effect[key]:+.2f}")
     if effect.get("odds_ratio"):
         told.append(t("difference.odds", n=f"{effect['odds_ratio']:.2f}"))
-    return f"<b>{probability(found['p_adjusted'])}</b><small>{' · '.join(told)}</small>"
+    whole = " · ".join(f'<span class="whole">{one}</span>' for one in told)
+    return f"<b>{probability(found['p_adjusted'])}</b><small>{whole}</small>"
 
 
 def _conclusion(metric: str, found: dict | None) -> str:
@@ -135,5 +136,5 @@ def _conclusion(metric: str, found: dict | None) -> str:
         return f'<b class="side {side}">{t(f"difference.favours_{side}")}</b>'
     if not side:
         return f"<b>{t('difference.same')}</b>"
-    more = t("difference.more_rows", n=f"{found['rows_needed']:,}") if found["rows_needed"] else ""
+    more = t("difference.more_rows", n=about(found["rows_needed"])) if found["rows_needed"] else ""
     return f"<b>{t('difference.undecided')}</b><small>{more}</small>"

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = {"base": "#7A828C", "retrained": "#2F6FEB"}
+WIDTH = 15.8
+"""Inches of the chart."""
+
 ROW = 0.56
 """Inches that a measure takes."""
 
@@ -23,10 +26,12 @@ def comparison_picture(results: dict) -> bytes:
     modes = {mode: list(lines(found)) for mode, found in results["modes"].items()}
     heights = {mode: ROW * len(found) for mode, found in modes.items()}
     bottom = sum(heights.values()) + 1.4 * len(modes)
-    figure = sheet(15.4, HEAD + 0.2 + bottom, _title(results), results)
+    figure = sheet(WIDTH, HEAD + 0.2 + bottom, _title(results), results)
     winner = results["winner"]
     verdict = both(f"verdict.better_{winner['winner']}" if winner["winner"] else f"verdict.{winner['code']}")
-    write(figure, 0.3 / 15.4, (bottom + 0.2) / (HEAD + 0.2 + bottom), verdict, 12)
+    height = (bottom + 0.2) / (bottom + 0.2 + HEAD)
+    write(figure, 0.3 / WIDTH, height, verdict, 12)
+    write(figure, 1 - 0.3 / WIDTH, height, both("picture.intervals"), 9, MUTED, ha="right")
     for mode, found in modes.items():
         bottom -= heights[mode] + 0.9
         _values(area(figure, 3.0, bottom, 4.2, heights[mode]), mode, found)
@@ -64,10 +69,9 @@ def _values(axes: "Axes", mode: str, found: list) -> None:
     axes.set(xlim=(0, 1), ylim=(len(found), 0))
     _lattice(axes, len(found), [(tick / 100, f"{tick}\u00a0%") for tick in range(0, 101, 20)], (-0.68, 1.42))
     write(axes, -0.64, -0.6, both(f"mode.{mode}"), 12)
-    write(axes, 1.42, -0.6, both("picture.intervals"), 8.5, MUTED, ha="right")
     for place, side in enumerate(SIDES):
-        _key(axes, 0.012 + 0.34 * place, -0.6, side)
-        write(axes, 0.045 + 0.34 * place, -0.6, both(f"ab.{side}_title"), 9)
+        _key(axes, 0.012 + 0.4 * place, -0.6, side)
+        write(axes, 0.045 + 0.4 * place, -0.6, both(f"ab.{side}_title"), 9)
     for row, (metric, base, retrained, _) in enumerate(found):
         write(axes, -0.04, row + 0.5, both(name_of(metric)), 9.5, ha="right")
         for place, (side, value) in enumerate(zip(SIDES, (base, retrained), strict=True)):
@@ -86,7 +90,7 @@ def _differences(axes: "Axes", found: list) -> None:
     reach = reach_of(found)
     axes.set(xlim=(-reach, reach), ylim=(len(found), 0))
     ticks = [(share * reach, f"{100 * abs(share) * reach:g}") for share in (-1, -0.5, 0, 0.5, 1)]
-    _lattice(axes, len(found), ticks, (-reach, 2.3 * reach))
+    _lattice(axes, len(found), ticks, (-reach, 2.45 * reach))
     axes.plot([0, 0], [0, len(found)], color=MUTED, lw=1.2, zorder=1)
     write(axes, -reach, -0.6, f"< {both('difference.favours_base')}", 8.5, MUTED)
     write(axes, reach, -0.6, f"{both('difference.favours_retrained')} >", 8.5, MUTED, ha="right")

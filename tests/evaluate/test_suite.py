@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 import torch
-from canary import CANARY, SHOWN, make_model, make_run
-from made import row, write_rows
+from canary import CANARY, SHOWN, make_run
+from made import StopsAfter, row, write_rows
 from sklearn.metrics import accuracy_score, f1_score
 
 from so8t_engine import BadInput, EngineError, config, evaluations
@@ -22,12 +22,6 @@ from so8t_engine.model.cache import empty
 from so8t_engine.model.load import load_tokenizer
 from so8t_engine.model.voices import BASE, Voices
 from so8t_engine.voice import named
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    """A model that gives one answer (ESCALATION, 0.85) to whatever is asked."""
-    return make_model(tmp_path_factory.mktemp("learned"))
 
 
 @pytest.fixture
@@ -107,18 +101,6 @@ def test_scored_decisions_are_those_of_reading_every_whole_answer(asked, tmp_pat
             found.append(sum(logits[start - 1 + i, token].item() for i, token in enumerate(suffix)))
         wanted = torch.tensor(found).softmax(0).tolist()
         assert list(case["scored"]["probabilities"].values()) == pytest.approx(wanted, abs=1e-4)
-
-
-class StopsAfter(threading.Event):
-    """Set once it has been asked so often."""
-
-    def __init__(self, times):
-        super().__init__()
-        self.times = times
-
-    def is_set(self):
-        self.times -= 1
-        return self.times < 0
 
 
 def test_a_stopped_evaluation_goes_on_and_ends_like_one_in_a_piece(asked, tmp_path, monkeypatch):
