@@ -12,7 +12,7 @@ from pathlib import Path
 from so8t_engine import config, pipelines, runs
 from so8t_engine import events as e
 from so8t_engine.data.sources import fingerprint
-from so8t_engine.errors import BadInput, EngineError
+from so8t_engine.errors import BadInput, Busy, EngineError
 from so8t_engine.pipeline_checks import check, check_names, leave_out
 from so8t_engine.pipeline_record import Entry, Record
 from so8t_engine.pipeline_stages import CHAIN, Chain, Stage
@@ -70,14 +70,14 @@ def pipeline(
     check_names(left_out, force)
     with ExitStack() as held:
         if resumed:
-            held.enter_context(place.lock())
+            _lock(held, place)
         chain = Chain(settings, Record.open(place), left_out)
         _force(chain.record, force)
         leave_out(chain)
         check(chain)
         if not resumed:
             chain.record.make()
-            held.enter_context(place.lock())
+            _lock(held, place)
         chain.record.begin(settings)
         yield e.PipelineOpened(pipeline=place.id, folder=str(place.folder), stages=STAGES, resumed=resumed)
         for stage in CHAIN:
@@ -85,6 +85,13 @@ def pipeline(
             if cancel.is_set():
                 return
         yield _finished(chain)
+
+
+def _lock(held: ExitStack, place: Pipeline) -> None:
+    try:
+        held.enter_context(place.lock())
+    except Busy:
+        raise Busy("pipeline.locked", where=str(place.folder)) from None
 
 
 def _force(record: Record, force: Sequence[str]) -> None:
@@ -101,7 +108,8 @@ def _stage(chain: Chain, stage: Stage, cancel) -> Iterator[e.Event]:
         yield _told(stage, entry, "skipped")
         return
     if chain.ended:
-        entry = chain.record.stages[stage.name] = Entry("not_needed", code=chain.verdict["code"], facts=chain.verdict["facts"])
+        verdict = chain.record.verdict
+        entry = chain.record.stages[stage.name] = Entry("not_needed", code=verdict["code"], facts=verdict["facts"])
         chain.record.save()
         yield _told(stage, entry, "not_needed")
         return
@@ -147,8 +155,6 @@ def _note(chain: Chain, stage: Stage, entry: Entry) -> None:
     """The stage has come to its end: keep what it has found."""
     entry.results, entry.figures = stage.results(chain, entry)
     entry.state, entry.code, entry.where, entry.facts = "finished", "", "", {}
-    chain.record.winner = (chain.verdict or {}).get("winner")
-    chain.record.pushed = chain.record.stages["ollama"].results.get("name", "")
     chain.record.save()
 
 

@@ -15,7 +15,7 @@ from so8t_engine.evaluate.ab_test import ab_test
 from so8t_engine.evaluate.suite import MODES, evaluate
 from so8t_engine.export import japanese_results
 from so8t_engine.export.delivery import deliver, smallest
-from so8t_engine.export.japanese_test import japanese_test
+from so8t_engine.export.japanese_test import OLLAMA, japanese_test
 from so8t_engine.export.model_name import ModelName
 from so8t_engine.export.ollama import stands
 from so8t_engine.export.suite import Wish, export
@@ -59,19 +59,16 @@ class Chain:
         return voices.resolve(ORIGINAL, self.root, Run(self.run).settings())
 
     @property
-    def verdict(self) -> dict | None:
-        """Of the A/B test; None as long as there is none, and where it is left out."""
-        return self.record.stages["ab_test"].results.get("winner")
-
-    @property
     def ended(self) -> bool:
-        """Whether there is no retrained model to go on with."""
-        return self.verdict is not None and self.verdict["winner"] != "retrained"
+        """Whether the retrained model has not won: there is nothing to go on with."""
+        return self.record.verdict is not None and self.record.winner != "retrained"
 
     def todo(self) -> list[str]:
-        """The stages that are still to be done, as far as is known."""
+        """The stages that are still to be done, as far as is known. A run that is gone is trained again."""
         stages = self.record.stages
-        return [] if self.ended else [name for name in stages if stages[name].state not in ("finished", "skipped")]
+        gone = stages["train"].state == "finished" and not runs.is_run(self.run)
+        todo = [name for name in stages if stages[name].state not in ("finished", "skipped")]
+        return [] if self.ended and not gone else ["train"] * gone + todo
 
     @property
     def exported(self) -> Path:
@@ -260,7 +257,8 @@ class JapaneseTest:
     name = "japanese_test"
 
     def folders(self, chain: Chain, entry: Entry) -> list[Path]:
-        return _again(entry, [runs.new_japanese_test(chain.root, run) for run in (None, chain.run)])
+        base, winner = _again(entry, new := [runs.new_japanese_test(chain.root, run) for run in (None, chain.run)])
+        return [base, winner if _plan(winner).get("model", self._key(chain)) == self._key(chain) else new[1]]
 
     def whole(self, chain: Chain, entry: Entry) -> bool:
         told = entry.results.get("asked") == self._asked(chain)
@@ -271,8 +269,7 @@ class JapaneseTest:
         if not _asked_all(base):
             yield from japanese_test(chain.settings, chain.base, base, cancel)
         if not cancel.is_set() and not _asked_all(winner):
-            model = chain.retrained if "ollama" in chain.skip else chain.ollama_name
-            yield from japanese_test(chain.settings, model, winner, cancel, against=base)
+            yield from japanese_test(chain.settings, self._winner(chain), winner, cancel, against=base)
 
     def results(self, chain: Chain, entry: Entry) -> tuple[dict, dict[str, str]]:
         scores = {}
@@ -282,6 +279,14 @@ class JapaneseTest:
             scores[side] = {"score": found["score"]["value"], "categories": categories}
         figures = {side: _share(found["score"]) for side, found in scores.items()}
         return {"asked": self._asked(chain), **scores}, figures
+
+    def _winner(self, chain: Chain) -> Voice | str:
+        return chain.retrained if "ollama" in chain.skip else chain.ollama_name
+
+    def _key(self, chain: Chain) -> str:
+        """How the test calls the winner in its plan."""
+        winner = self._winner(chain)
+        return OLLAMA + winner if isinstance(winner, str) else winner.key
 
     def _asked(self, chain: Chain) -> str:
         """Names the winner that is asked, to the last byte."""
@@ -293,10 +298,11 @@ CHAIN: tuple[Stage, ...] = (Train(), Evaluate(), AbTest(), Export(), Push(), Jap
 
 
 def _again(entry: Entry, new: list[Path]) -> list[Path]:
-    """The folders of an earlier try; a new one for each that can't be gone on with."""
+    """The folders of an earlier try; a new one for each that can't be gone on with, or that lies in another run."""
     if entry.state == "skipped" or not entry.folders:
         return new
-    return [old if _begun(old) else fresh for old, fresh in zip(map(Path, entry.folders), new, strict=True)]
+    pairs = zip(map(Path, entry.folders), new, strict=True)
+    return [old if old.parent == fresh.parent and _begun(old) else fresh for old, fresh in pairs]
 
 
 def _begun(folder: Path) -> bool:
@@ -305,6 +311,14 @@ def _begun(folder: Path) -> bool:
     if not folder.exists() or any((folder / name).is_file() for name in MARKS):
         return True
     return all(path.name == ".lock" for path in folder.iterdir())
+
+
+def _plan(folder: Path) -> dict:
+    """What the Japanese test in `folder` was begun with; {} where it has not begun."""
+    try:
+        return json.loads(runs.JapaneseTest(folder).plan.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _asked_all(folder: Path) -> bool:

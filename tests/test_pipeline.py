@@ -268,6 +268,6 @@ def test_a_folder_of_something_else_and_one_that_cannot_be_read_are_left_alone(s
 
 def test_two_processes_do_not_meet_in_one_chain(script):
     place = interrupted(script)
-    with place.lock(), pytest.raises(Busy):
+    with place.lock(), pytest.raises(Busy, match="this chain"):
         script.run()
     assert script.run()[0] == "evaluate"
