@@ -13,9 +13,10 @@ from so8t_engine import config, pipelines, runs
 from so8t_engine import events as e
 from so8t_engine.data.sources import fingerprint
 from so8t_engine.errors import BadInput, Busy, EngineError
+from so8t_engine.pipeline_chain import Chain
 from so8t_engine.pipeline_checks import check, check_names, leave_out
 from so8t_engine.pipeline_record import Entry, Record
-from so8t_engine.pipeline_stages import CHAIN, Chain, Stage
+from so8t_engine.pipeline_stages import CHAIN, Stage
 from so8t_engine.runs import Pipeline, Run
 from so8t_engine.settings import STAGES, Settings
 
@@ -40,8 +41,9 @@ def open_pipeline(settings: Settings, output: str) -> tuple[Pipeline, bool]:
         if names := _differing(pipelines.read(place.folder), settings):
             raise BadInput("pipeline.other_settings", where=str(place.folder), names=", ".join(names))
         return place, True
-    begun = (place.config_file.name, ".lock")  # what a try leaves that was killed before its first results
-    if place.folder.exists() and any(path.name not in begun for path in place.folder.iterdir()):
+    begun = (place.config_file.name, place.results.name, ".lock")  # of a try that was killed before its first results
+    there = place.folder.iterdir() if place.folder.is_dir() else [place.folder] if place.folder.exists() else []
+    if any(not path.name.startswith(begun) for path in there):
         raise BadInput("pipeline.folder_taken", where=str(place.folder))
     return place, False
 
@@ -107,7 +109,7 @@ def _stage(chain: Chain, stage: Stage, cancel) -> Iterator[e.Event]:
     if entry.state == "skipped":
         yield _told(stage, entry, "skipped")
         return
-    if chain.ended:
+    if chain.ended and STAGES.index(stage.name) > STAGES.index("ab_test"):
         verdict = chain.record.verdict
         entry = chain.record.stages[stage.name] = Entry("not_needed", code=verdict["code"], facts=verdict["facts"])
         chain.record.save()

@@ -72,7 +72,7 @@ def test_a_program_that_fails_or_is_not_there_holds_nothing_up(monkeypatch, tmp_
     commands = [([sys.executable, "-c", "import sys; sys.exit(3)"], {}), ([str(tmp_path / "no such program")], {})]
     monkeypatch.setattr(chime, "notifier", lambda text: commands[0])
     monkeypatch.setattr(chime, "player", lambda file: commands[1])
-    chime._ring(tmp_path / "no such sound.wav", "x")
+    chime._ring(tmp_path / "no such sound.wav", "all_done", {})
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])

@@ -68,6 +68,9 @@ def test_without_a_winner_the_chain_ends_honestly(script, verdict):
     done = script.events[-1]
     assert (done.winner, done.pushed) == (verdict["winner"], "")
     assert (script.held["state"], script.held["winner"]) == ("finished", verdict["winner"])
+    assert script.run(str(script.place.folder)) == []
+    assert list(script.outcomes.values()) == ["kept"] * 3 + ["not_needed"] * 3
+    assert script.run(str(script.place.folder), skip=("ab_test",)) == ["export", "ollama", "japanese_test"]
 
 
 # Left out
