@@ -1,7 +1,7 @@
 """The overnight chain: one stage after the other, each where an earlier try has left it. A generator of events.
 
-complete_pipeline_results.json is written before a stage begins, with the folder that it will use, and when it has ended:
-whenever the process dies, the next try knows what is done and where the rest goes on.
+complete_pipeline_results.json is written before a stage begins, with the folder that it will use, and when it has
+ended: whenever the process dies, the next try knows what is done and where the rest goes on.
 """
 
 import time
@@ -20,7 +20,10 @@ from so8t_engine.pipeline_stages import CHAIN, Stage
 from so8t_engine.runs import Pipeline, Run
 from so8t_engine.settings import STAGES, Settings
 
-FREE = ("pipeline.skip", "pipeline.ollama_name", "pipeline.accept_visible_thinking", "pipeline.sound", "ollama.address")
+FREE = (
+    "pipeline.skip", "pipeline.ollama_name", "pipeline.accept_visible_thinking", "pipeline.sound", "ollama.", "think.",
+    "checkpoint.",
+)  # fmt: skip
 """May be changed before a chain goes on: no result of an earlier stage depends on them."""
 
 
@@ -98,9 +101,10 @@ def _lock(held: ExitStack, place: Pipeline) -> None:
 
 def _force(record: Record, force: Sequence[str]) -> None:
     """Forget the first of these stages that is finished, and all behind it."""
-    finished = [number for number, name in enumerate(STAGES) if name in force and record.stages[name].state == "finished"]
-    if finished:
-        record.forget(STAGES[finished[0] :])
+    for number, name in enumerate(STAGES):
+        if name in force and record.stages[name].state == "finished":
+            record.forget(STAGES[number:])
+            return
 
 
 def _stage(chain: Chain, stage: Stage, cancel) -> Iterator[e.Event]:
@@ -195,9 +199,10 @@ def _goes_on(stored: pipelines.Stored, settings: Settings) -> bool:
         train = stored.results["stages"]["train"]
         if _differing(stored, settings):
             return False
-        if train["state"] in ("finished", "skipped") or not train["folders"] or not runs.is_run(Path(train["folders"][0])):
+        begun = [Path(folder) for folder in train["folders"] if runs.is_run(Path(folder))]
+        if train["state"] not in ("running", "failed") or not begun:
             return True
-        return Run.at(train["folders"][0]).record["dataset"] == fingerprint(settings.resolve(settings.dataset))
+        return Run.at(begun[0]).record["dataset"] == fingerprint(settings.resolve(settings.dataset))
     except BadInput:
         return False
 
@@ -213,4 +218,4 @@ def _shaping(settings: Settings) -> dict[str, object]:
     values = config.to_values(settings) | {
         name: str(settings.resolve(getattr(settings, name))) for name in ("base_model", "dataset", "runs")
     }
-    return {name: value for name, value in values.items() if name not in FREE and not name.startswith(("think.", "checkpoint."))}
+    return {name: value for name, value in values.items() if not name.startswith(FREE)}
