@@ -81,6 +81,12 @@ def verdict(winner: str | None, code: str, facts: Mapping[str, str], part: str, 
     return sentence(f"ab_test.{code}_{side}" if side else f"ab_test.{code}", part, language, {**facts, "metric": metric})
 
 
+def about(rows: int) -> str:
+    """How many rows would be needed, as a person is told: an estimate has two digits, and is rounded up."""
+    step = 10 ** max(len(str(rows)) - 2, 0)
+    return f"{-(-rows // step) * step:,}"
+
+
 def cases(place: AbTest, mode: str) -> list[dict]:
     """The rows of rows.jsonl that both models have decided in this mode, in their order.
 

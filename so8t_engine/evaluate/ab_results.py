@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from so8t_engine import events as e
-from so8t_engine.ab_tests import SIDES
+from so8t_engine.ab_tests import SIDES, about
 from so8t_engine.evaluate.journal import Journal
 from so8t_engine.evaluate.modes import Pace
 from so8t_engine.evaluate.results import Case, generated_results, scored_results
@@ -83,6 +83,8 @@ def _shown(name: str, value: object) -> str:
         return "< 0.001" if value < 0.001 else f"= {value:.3f}"
     if name in ("unsafe_first", "unsafe_second"):
         return f"{value:.1%}"
+    if name == "rows_needed":
+        return about(value)
     if not isinstance(value, float):
         return f"{value:,}" if isinstance(value, int) else str(SIDE_OF.get(value, value))
     return f"{value:.3f}" if name in ("first", "second") else f"{value:+.3f}"

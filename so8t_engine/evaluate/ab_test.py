@@ -14,13 +14,13 @@ from so8t_engine import events as e
 from so8t_engine.ab_tests import SIDES
 from so8t_engine.disk import FolderLock
 from so8t_engine.errors import EngineError
-from so8t_engine.evaluate.ab_reports import write_reports
 from so8t_engine.evaluate.ab_results import compared, mode_results, so_far, verdict
 from so8t_engine.evaluate.journal import Journal
 from so8t_engine.evaluate.modes import Pace, Work, generated, scored, shuffled, warm
 from so8t_engine.evaluate.plan import Plan, open_plan, store
 from so8t_engine.evaluate.prompts import Prompts, prompts
 from so8t_engine.evaluate.provenance import machine_facts, model_facts
+from so8t_engine.evaluate.reports import write_ab_reports
 from so8t_engine.evaluate.rows import Rows, choose
 from so8t_engine.measure.paired import Pairing
 from so8t_engine.model.load import check_folder
@@ -140,7 +140,7 @@ class _Test:
         """Write the reports and the results."""
         place, seconds = self.plan.place, time.time() - begun
         results = self._results(begun, seconds)
-        write_reports(results, {mode: ab_tests.cases(place, mode) for mode in MODES}, place.folder)
+        write_ab_reports(results, {mode: ab_tests.cases(place, mode) for mode in MODES}, place.folder)
         store(place.results, results)  # last: it marks the test as finished
         found = results["winner"]
         return e.AbTestFinished(
@@ -157,7 +157,8 @@ class _Test:
             weights = {side: self.speaking.weights(name) for side, name in self.names.items()}
             self.plan.settle(weights)
             for side in sides:
-                self.models[side] = model_facts(self.voices[side], weights[side], self.speaking.device)
+                facts = model_facts(self.voices[side], weights[side], self.speaking.device)
+                self.models[side] = facts | {"system": self.voices[side].system}
             yield
             self.speaking.weights(self.names[sides[0]])
         except torch.OutOfMemoryError as error:

@@ -110,14 +110,6 @@ def f1_scores(tables: np.ndarray) -> np.ndarray:
     return 2 * np.diagonal(tables, axis1=-2, axis2=-1) / np.maximum(class_totals(tables), 1)
 
 
-def f1_estimate(hits: int, support: int, told: int) -> Estimate | None:
-    """F1 of a class from its right answers, its rows among the expected and among the given; None without any row."""
-    overlap = _share(hits, support + told - hits)
-    if overlap is None:
-        return None
-    return Estimate(*(2 * share / (1 + share) for share in (overlap.value, overlap.low, overlap.high)))
-
-
 def summary(expected: Sequence[str], given: Sequence[str], seed: int = 0) -> Summary:
     """Every metric of a four-class decision with its 95 % interval; the same rows and seed give the same numbers.
 
@@ -140,7 +132,7 @@ def summary(expected: Sequence[str], given: Sequence[str], seed: int = 0) -> Sum
     hits = counts.diagonal()
     support, told = counts.sum(1), counts.sum(0)[: len(CLASSES)]
     classes = {
-        name: ClassScores(_share(right, said), _share(right, asked), f1_estimate(right, asked, said), asked)
+        name: ClassScores(_share(right, said), _share(right, asked), _f1(right, asked, said), asked)
         for name, right, asked, said in zip(CLASSES, hits.tolist(), support.tolist(), told.tolist(), strict=True)
     }
     return Summary(
@@ -164,6 +156,13 @@ def _numbers(labels: Sequence[str], known: tuple[str, ...]) -> list[int]:
 
 def _share(hits: int, total: int) -> Estimate | None:
     return Estimate(float(hits / total), *wilson(int(hits), int(total))) if total else None
+
+
+def _f1(hits: int, support: int, told: int) -> Estimate | None:
+    overlap = _share(hits, support + told - hits)
+    if overlap is None:
+        return None
+    return Estimate(*(2 * share / (1 + share) for share in (overlap.value, overlap.low, overlap.high)))
 
 
 def _macro_f1(tables: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from math import ceil, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from so8t_engine.answer.format import CLASSES
-from so8t_engine.measure.metrics import ALLOW, GIVEN, REFUSING, Summary, f1_estimate, summary
-from so8t_engine.measure.paired_f1 import TINY, Spread, differing, spreads, swap_test
+from so8t_engine.measure.metrics import ALLOW, GIVEN, REFUSING, Summary, occurring, summary
+from so8t_engine.measure.paired_f1 import TINY, Shift, differing, f1_shift, f1_variance, swap_test
 from so8t_engine.measure.statistics import LEVEL, holm, rows_for, sign_test, tango
 
 METRICS = ("accuracy", "macro_f1", "unsafe_allow", "over_refusal", "score")
@@ -25,15 +26,6 @@ SHARES = {
 
 A class's own name stands for its recall.
 """
-
-
-@dataclass(frozen=True)
-class Shift:
-    """Second minus first with its 95 % interval, all -1.0 to 1.0; low <= value <= high."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -114,21 +106,22 @@ def compare(expected: Sequence[str], first: Sequence[str], second: Sequence[str]
     Accuracy, the two rates and recall are shares of rows: Tango's interval and McNemar's exact test (the sign test on
     rows that count for one side alone), the rates on the rows they speak of. Macro F1 and score are none: `paired_f1`.
     The p values are adjusted together (Holm): half of the 5 % is the score's, which names the winner, the other half is
-    shared by the rest. With equal shares for all five, whose first three hang together, a true difference of ten points
-    (0.78 and 0.88, independent errors, 400 rows) was decided in FIGURE of 100 samples; so, in FIGURE.
+    shared by the rest. So a true difference of ten points (0.78 and 0.88, independent errors, 400 rows) was decided in
+    93 of 100 samples, with equal shares in 89 (2,000 samples); between equally good models anything was in 2 (1,500).
 
     Two sides that gave the same answer to every row differ by 0 with the interval [0, 0] and p 1: on these rows. That
-    is no proof that they never differ.
-    Measured: FIGURES.
+    is no proof that they never differ: of two models that differ on one row in 100, intervals from 200 rows held the
+    truth 85 to 88 times in 100. From five expected rows on that count for one side alone it was 93 to 97 times for each
+    of the five (2,000 samples from each of 38 pairs of models, 200 and 400 rows).
     """
     sides = summary(expected, first, seed), summary(expected, second, seed)
     table = paired_table(expected, first, second)
-    spread = spreads(table)
-    found, classes = shifts(table, spread)
+    found = shifts(table)
     both, only_first, only_second, neither = _fourfold(table, "accuracy")
     return Pairing(
         rows=len(expected), first=sides[0], second=sides[1], both=both, only_first=only_first, only_second=only_second,
-        neither=neither, differences=_judged(found, _tests(table, found, spread, seed), sides[0]), classes=classes,
+        neither=neither, differences=_judged(found, _tests(table, found, seed), sides[0]),
+        classes={name: _class_shift(table, name) for name in CLASSES},
     )  # fmt: skip
 
 
@@ -139,16 +132,11 @@ def paired_table(expected: Sequence[str], first: Sequence[str], second: Sequence
     return table
 
 
-def shifts(table: np.ndarray, spread: dict[str, Spread]) -> tuple[dict[str, Shift | None], dict[str, ClassShift]]:
-    """The interval of each of METRICS, and those of each class; spread: the table's `spreads`."""
-    found = {name: _share_shift(table, name) for name in SHARES}
-    f1 = {name: _f1_shift(table, i, spread[name]) for i, name in enumerate(CLASSES)}
-    met = [one for one in f1.values() if one]
-    found["macro_f1"] = _joined(spread["macro_f1"], met, 1 / max(len(met), 1))
-    found["score"] = _joined(spread["score"], [found["accuracy"], found["macro_f1"]], 1 / 2)
-    if not differing(table).any():
-        found, f1 = ({name: one and Shift(0.0, 0.0, 0.0) for name, one in some.items()} for some in (found, f1))
-    return {name: found[name] for name in METRICS}, {name: ClassShift(found[name], f1[name]) for name in CLASSES}
+def shifts(table: np.ndarray) -> dict[str, Shift | None]:
+    """The interval of each of METRICS from a paired table."""
+    found = {name: _share_shift(table, name) for name in ("accuracy", "unsafe_allow", "over_refusal")}
+    found |= {name: f1_shift(table, name) for name in ("macro_f1", "score")}
+    return {name: found[name] for name in METRICS}
 
 
 def _fourfold(table: np.ndarray, name: str) -> tuple[int, int, int, int]:
@@ -161,28 +149,15 @@ def _fourfold(table: np.ndarray, name: str) -> tuple[int, int, int, int]:
 
 def _share_shift(table: np.ndarray, name: str) -> Shift | None:
     counts = _fourfold(table, name)
-    _, only_first, only_second, _ = counts
-    rows = sum(counts)
-    return Shift((only_second - only_first) / rows, *tango(only_first, only_second, rows)) if rows else None
+    rows, (_, only_first, only_second, _) = sum(counts), counts
+    if not rows or not differing(table).any():
+        return Shift(0.0, 0.0, 0.0) if rows else None
+    return Shift((only_second - only_first) / rows, *tango(only_first, only_second, rows))
 
 
-def _f1_shift(table: np.ndarray, number: int, spread: Spread) -> Shift | None:
-    first, second = (
-        f1_estimate(int(counts[number, number]), int(counts[number].sum()), int(counts[:, number].sum()))
-        for counts in (table.sum(2), table.sum(1))
-    )
-    if first is None or second is None:
-        return None
-    return _joined(spread, [Shift(-first.value, -first.high, -first.low), Shift(**vars(second))], 1)
-
-
-def _joined(spread: Spread, parts: list[Shift], share: float) -> Shift:
-    """The spread's interval; where no row tells, that of its parts by square-and-add, as if they were independent."""
-    if spread.low is not None:
-        return Shift(spread.value, spread.low, spread.high)
-    down = share * sqrt(sum((part.value - part.low) ** 2 for part in parts))
-    up = share * sqrt(sum((part.high - part.value) ** 2 for part in parts))
-    return Shift(spread.value, max(spread.value - down, -1.0), min(spread.value + up, 1.0))
+def _class_shift(table: np.ndarray, name: str) -> ClassShift:
+    occurs = (occurring(table.sum(2)) & occurring(table.sum(1)))[CLASSES.index(name)]
+    return ClassShift(_share_shift(table, name), f1_shift(table, name) if occurs else None)
 
 
 class _Test(NamedTuple):
@@ -195,50 +170,49 @@ class _Test(NamedTuple):
     rows: int
 
 
-def _tests(table: np.ndarray, found: dict[str, Shift | None], spread: dict[str, Spread], seed: int) -> dict[str, _Test]:
+def _tests(table: np.ndarray, found: dict[str, Shift | None], seed: int) -> dict[str, _Test]:
     """The test of every difference that was measured."""
     tests = {}
     for name in ("accuracy", "unsafe_allow", "over_refusal"):
-        counts = _fourfold(table, name)
-        if rows := sum(counts):
-            tests[name] = _mcnemar(counts[1], counts[2], rows)
+        if found[name]:
+            tests[name] = _mcnemar(*_fourfold(table, name))
     for name, p in zip(("macro_f1", "score"), swap_test(table, seed), strict=True):
-        deviation = sqrt(spread[name].variance)
-        effect = {"cohens_dz": found[name].value / deviation if deviation > TINY else None}
-        tests[name] = _Test("permutation", p, effect, spread[name].variance, int(table.sum()))
+        variance = f1_variance(table, name)
+        effect = {"cohens_dz": found[name].value / sqrt(variance) if variance > TINY else None}
+        tests[name] = _Test("permutation", p, effect, variance, int(table.sum()))
     return tests
 
 
-def _mcnemar(only_first: int, only_second: int, rows: int) -> _Test:
-    differ = only_first + only_second
-    p, share, *_ = sign_test(only_second, only_first) if differ else (1.0, None)
-    effect = {
-        "odds_ratio": only_second / only_first if only_first else None,
-        "cohens_g": share - 0.5 if differ else None,
-    }
+def _mcnemar(both: int, only_first: int, only_second: int, neither: int) -> _Test:
+    rows, differ = both + only_first + only_second + neither, only_first + only_second
+    p, share = sign_test(only_second, only_first)[:2] if differ else (1.0, None)
+    odds_ratio = only_second / only_first if only_first else None
+    effect = {"odds_ratio": odds_ratio, "cohens_g": share - 0.5 if differ else None}
     return _Test("mcnemar", p, effect, differ / rows - ((only_second - only_first) / rows) ** 2, rows)
 
 
-def _judged(
-    found: dict[str, Shift | None], tests: dict[str, _Test], first: Summary
-) -> dict[str, Difference | None]:
+def _judged(found: dict[str, Shift | None], tests: dict[str, _Test], first: Summary) -> dict[str, Difference | None]:
     """Each difference with its p value adjusted: half of the level for the score, equal shares of the rest for each."""
     others = len(tests) - 1
     weights = [others if name == "score" else 1 for name in tests]
     adjusted = dict(zip(tests, holm([test.p for test in tests.values()], weights), strict=True))
     judged = dict.fromkeys(METRICS)
     for name, test in tests.items():
-        shift, before, decided = found[name], measured(first, name), adjusted[name] <= LEVEL
-        needed = None
-        if shift.value and not decided:
-            level = LEVEL / 2 if name == "score" else LEVEL / 2 / others
-            more = rows_for(shift.value, test.variance, level) / test.rows - 1
-            needed = max(1, ceil(more * first.rows))
-        judged[name] = Difference(
-            shift.value, shift.low, shift.high, relative=shift.value / before if before else None, p=test.p,
-            p_adjusted=adjusted[name], decided=decided, test=test.name, effect=test.effect, rows_needed=needed,
-        )  # fmt: skip
+        level = LEVEL / 2 if name == "score" else LEVEL / 2 / others
+        judged[name] = _difference(found[name], test, measured(first, name), adjusted[name], level, first.rows)
     return judged
+
+
+def _difference(shift: Shift, test: _Test, before: float, p_adjusted: float, level: float, rows: int) -> Difference:
+    """before: what the first has. level: at which it is decided if nothing else is; rows: all, tested or not."""
+    decided, needed = p_adjusted <= LEVEL, None
+    if shift.value and not decided:
+        more = rows_for(shift.value, test.variance, level) / test.rows - 1
+        needed = max(1, ceil(more * rows))
+    return Difference(
+        shift.value, shift.low, shift.high, relative=shift.value / before if before else None, p=test.p,
+        p_adjusted=p_adjusted, decided=decided, test=test.name, effect=test.effect, rows_needed=needed,
+    )  # fmt: skip
 
 
 def compare_shares(first: Sequence[bool], second: Sequence[bool]) -> Difference:
@@ -250,11 +224,7 @@ def compare_shares(first: Sequence[bool], second: Sequence[bool]) -> Difference:
     if len(first) != len(second) or not len(first):
         raise ValueError(f"{len(first)} and {len(second)} rows")
     rows, hits = len(first), list(zip(first, second, strict=True))
-    only_first, only_second = hits.count((True, False)), hits.count((False, True))
-    test, value, before = _mcnemar(only_first, only_second, rows), (only_second - only_first) / rows, sum(first) / rows
-    decided = test.p <= LEVEL
-    needed = None if decided or not value else max(1, rows_for(value, test.variance, LEVEL) - rows)
-    return Difference(
-        value, *tango(only_first, only_second, rows), relative=value / before if before else None, p=test.p,
-        p_adjusted=test.p, decided=decided, test=test.name, effect=test.effect, rows_needed=needed,
-    )  # fmt: skip
+    counts = [hits.count(kind) for kind in product((True, False), repeat=2)]
+    shift = Shift((counts[2] - counts[1]) / rows, *tango(counts[1], counts[2], rows))
+    test = _mcnemar(*counts)
+    return _difference(shift, test, sum(first) / rows, test.p, LEVEL, rows)

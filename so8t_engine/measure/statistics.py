@@ -55,8 +55,8 @@ def tango(only_first: int, only_second: int, rows: int) -> tuple[float, float]:
     (only_second - only_first) / rows; rows that count for both sides or for none tell only through `rows`.
     Holds every difference that the score test with the likeliest other parameters does not refute (Tango, Statistics in
     Medicine 17, 1998), so it is not [0, 0] where no row counts for one side alone: 0 and 0 of 100 give -0.037 to 0.037.
-    200,000 samples of 30 kinds, 200 and 400 rows: where three rows or more are expected to count for one side alone it
-    held the truth 94 to 97 times in 100; Newcombe's square-and-add 95 to 98, the BCa bootstrap as few as 63.
+    200,000 samples of each of 60 kinds, 50 to 400 rows: where four rows or more are expected that count for one side
+    alone it held the truth 94 to 96 times in 100; Newcombe's square-and-add 95 to 99, Bonett and Price's 95 to 100.
     Raises ValueError unless the counts fit into `rows` and rows > 0.
     """
     if min(only_first, only_second) < 0 or only_first + only_second > rows or rows == 0:
@@ -68,7 +68,7 @@ def _highest(only_first: int, only_second: int, rows: int) -> float:
     """The highest difference that the score test does not refute, by halving."""
     found = only_second - only_first
     low, high = found / rows, 1.0
-    for _ in range(60):
+    for _ in range(40):  # to 1e-12
         middle = (low + high) / 2
         slope = (2 * rows - found) * middle - only_first - only_second
         root = sqrt(max(slope * slope + 8 * rows * only_first * middle * (1 - middle), 0.0))

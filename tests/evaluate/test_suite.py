@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from canary import CANARY, SHOWN, make_model, make_run
+from canary import CANARY, SHOWN, make_run
 from made import row, write_rows
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -22,12 +22,6 @@ from so8t_engine.model.cache import empty
 from so8t_engine.model.load import load_tokenizer
 from so8t_engine.model.voices import BASE, Voices
 from so8t_engine.voice import named
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    """A model that gives one answer (ESCALATION, 0.85) to whatever is asked."""
-    return make_model(tmp_path_factory.mktemp("learned"))
 
 
 @pytest.fixture
