@@ -52,6 +52,7 @@ _REFUSAL = re.compile(
     r"|(?:お答え|回答|返答)(?:は|が|すること)*できない"
     r"|(?:質問|依頼|要望|リクエスト)(?:に|には|は|を)(?:お)?(?:応じ|対応|受け|答え|応え).{0,8}(?:ません|かね)"
     r"|(?:AI|人工知能|言語モデル)(?:なので|のため|として|ですので).{0,30}ません"
+    r"|^[^。]{0,40}(?:わかりません|分かりません|存じません|知りません|わからない|分からない)[。\s]*$"
     r"|\bI\s?(?:can(?:no|['’])t|am (?:unable|not able)|['’]m (?:unable|not able))\b",
     re.IGNORECASE,
 )
@@ -70,14 +71,14 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Answered:
-    """It does not decline to answer, and is not the question over again."""
+    """It does not decline to answer, and is not the question over again (see also `Prompt.passed`)."""
 
     question: str = ""
     kind: ClassVar[str] = "answered"
 
     @property
     def name(self) -> str:
-        return "断らずに答える"
+        return "質問に答えている"
 
     def passes(self, text: str) -> bool:
         return _folded(text) not in ("", _folded(self.question)) and not refuses(text)
@@ -329,6 +330,9 @@ KINDS: dict[str, Callable[..., Check]] = {
     )
 }  # fmt: skip
 """By the name that the file of prompts calls them."""
+
+SUBSTANCE = (Fact, Only, Number, Order, Listed, Json, Field)
+"""Kinds that see what an answer says; the others see how it is written."""
 
 
 def check(described: Mapping[str, Any]) -> Check:

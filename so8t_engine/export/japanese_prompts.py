@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from so8t_engine.config import ROOT
-from so8t_engine.export.japanese_checks import Answered, Check, check
+from so8t_engine.export.japanese_checks import SUBSTANCE, Answered, Check, check
 
 FILE = ROOT / "assets" / "prompts" / "japanese_test.toml"
 
@@ -33,8 +33,14 @@ class Prompt:
         return [{"role": speakers[place % 2], "content": text} for place, text in enumerate(self.turns)]
 
     def passed(self, text: str) -> list[bool]:
-        """What `text` passes of the checks, in their order. No text passes none."""
-        return [bool(text.strip()) and one.passes(text) for one in self.checks]
+        """What `text` passes of the checks, in their order.
+
+        What declines, or shows nothing of what was asked for, is no answer and passes none: any sentence is short,
+        polite or Japanese.
+        """
+        passed = [one.passes(text) for one in self.checks]
+        substance = any(hit for hit, one in zip(passed, self.checks, strict=True) if isinstance(one, SUBSTANCE))
+        return passed if passed[0] and substance else [False] * len(passed)
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,22 @@ def test_ollama_gone_in_the_middle_keeps_the_answers_and_goes_on(few, place, tmp
     assert told[0] == told[1]
 
 
+def test_ollama_gone_in_an_answer_is_no_answer_that_could_not_be_measured(few, place, tmp_path):
+    calls = []
+
+    def answer(rendered):
+        calls.append(rendered)
+        if len(calls) == 3:
+            server.faults.chat_error = "llama runner process has terminated"
+            server.stop()
+        return in_format(right(rendered))
+
+    server, settings = place(answer)
+    assert fault_of(settings, "so8t", tmp_path / "out").code == "ollama.silent"
+    kept = (tmp_path / "out" / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["prompt"] for line in kept] == list(SOME[:2])
+
+
 @pytest.mark.parametrize("moment", ["between two answers", "in an answer"])
 def test_a_stop_keeps_what_was_answered_and_writes_no_results(few, place, tmp_path, moment):
     server, settings = place()
