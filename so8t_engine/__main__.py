@@ -194,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a run, the folder of a model, original, or a model in Ollama",
     )  # fmt: skip
     questions.add_argument("--output-dir", default="", metavar="DIR", help="its own folder (default: a new one)")
-    questions.add_argument("--against", default="", metavar="DIR", help="folder of another model's finished test, to compare with")
+    questions.add_argument("--against", default="", metavar="DIR", help="folder of another finished test to compare with")
     for job in (train, lint, checks):
         job.add_argument("--dataset", metavar="FILE", help="JSONL file with the rows")
     for job in (train, lint, checks, test, files, questions):

@@ -5,6 +5,7 @@ import json
 import tomllib
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from so8t_engine.config import ROOT
 from so8t_engine.export.japanese_checks import SUBSTANCE, Answered, Check, check
@@ -56,9 +57,11 @@ def paper() -> Paper:
     """The test as it ships."""
     with FILE.open("rb") as file:
         found = tomllib.load(file)["prompt"]
-    prompts = tuple(
-        Prompt(one["id"], one["category"], tuple(one["turns"]), (Answered(one["turns"][-1]), *map(check, one["checks"])))
-        for one in found
-    )
+    prompts = tuple(map(_prompt, found))
     content = json.dumps(found, ensure_ascii=False, sort_keys=True)  # not the bytes: line ends may be Windows' own
     return Paper(prompts, hashlib.sha256(content.encode("utf-8")).hexdigest())
+
+
+def _prompt(found: dict[str, Any]) -> Prompt:
+    turns = tuple(found["turns"])
+    return Prompt(found["id"], found["category"], turns, (Answered(turns[-1]), *map(check, found["checks"])))

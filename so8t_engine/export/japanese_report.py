@@ -21,9 +21,10 @@ _TURNING = {"\u061c", "\u200e", "\u200f", *map(chr, (*range(0x202A, 0x202F), *ra
 
 def report(results: dict[str, Any]) -> str:
     """The whole file. results: docs/japanese_test.md, version 1."""
-    parts = (_head(results), _scores(results), _speed(results["speed"]), _compared(results["comparison"]), _method(results))
-    lines = [line for part in parts for line in part]
-    lines += ["## 設問ごとの結果", ""]
+    lines = [*_head(results), *_scores(results), *_speed(results["speed"])]
+    if results["comparison"]:
+        lines += _compared(results["comparison"])
+    lines += [*_method(results), "## 設問ごとの結果", ""]
     for answer in results["answers"]:
         lines += _answer(answer)
     return "\n".join(lines).rstrip() + "\n"
@@ -53,8 +54,12 @@ def _scores(results: dict[str, Any]) -> Iterator[str]:
         counts = f"{part['passed']} / {part['checks']} | {part['whole']} / {part['prompts']} | {part['unmeasured']}"
         yield f"| {name} | {_percent(part['value'])} | {counts} |"
     yield ""
-    forms = "、".join(f"{_FORMS[form].replace('<', '&lt;')} {count} 問" for form, count in results["forms"].items() if count)
-    yield from (f"回答の形: {forms or '—'}。断った回答: {results['refused']} 問。", "")
+    yield from (f"回答の形: {_forms(results['forms'])}。断った回答: {results['refused']} 問。", "")
+
+
+def _forms(counts: dict[str, int]) -> str:
+    told = [f"{escaped(name)} {counts[form]} 問" for form, name in _FORMS.items() if counts.get(form)]
+    return "、".join(told) or "—"
 
 
 def _speed(speed: dict[str, Any]) -> Iterator[str]:
@@ -67,11 +72,9 @@ def _speed(speed: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _compared(found: dict[str, Any] | None) -> Iterator[str]:
-    if found is None:
-        return
-    name = escaped(found["base"]["model"].get("name", ""))
-    yield from (f"## 比較: {name}", "", f"両方で測れた {found['prompts']} 問で比べます。差は「このモデル − 比較の相手」です。", "")
+def _compared(found: dict[str, Any]) -> Iterator[str]:
+    yield from (f"## 比較: {escaped(found['base']['model'].get('name', ''))}", "")
+    yield from (f"両方で測れた {found['prompts']} 問で比べます。差は「このモデル − 比較の相手」です。", "")
     yield "| 分野 | このモデル | 相手 | 差 | 良くなった設問 | 悪くなった設問 | 同じ |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     rows = [*((CATEGORIES[key], part) for key, part in found["categories"].items()), ("**全体**", found)]
@@ -79,9 +82,7 @@ def _compared(found: dict[str, Any] | None) -> Iterator[str]:
         shares = f"{_percent(part['score'])} | {_percent(part['base_score'])} | {_points(part['difference'])}"
         yield f"| {title} | {shares} | {part['better']} | {part['worse']} | {part['equal']} |"
     yield from ("", *_verdict(found), "")
-    forms = found["base"].get("forms") or {}
-    told = "、".join(f"{_FORMS[form].replace('<', '&lt;')} {forms[form]} 問" for form in _FORMS if forms.get(form))
-    yield from (f"相手の回答の形: {told or '—'}。", "")
+    yield from (f"相手の回答の形: {_forms(found['base'].get('forms') or {})}。", "")
 
 
 def _verdict(found: dict[str, Any]) -> Iterator[str]:

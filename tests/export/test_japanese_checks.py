@@ -53,7 +53,9 @@ def test_full_width_forms_are_read_as_half_width_ones(id):
     assert not failing(PROMPTS[id], answer if answer.startswith("{") else answer.translate(wide))
 
 
-@pytest.mark.parametrize("text", ["はい。", "今日はいい天気です。", "何か他にご用はありますか。", "This is an answer in English."])
+@pytest.mark.parametrize(
+    "text", ["はい。", "今日はいい天気です。", "何か他にご用はありますか。", "This is an answer in English."]
+)
 def test_a_sentence_that_says_nothing_of_what_was_asked_scores_next_to_nothing(text):
     passed = [hit for prompt in PROMPTS.values() for hit in prompt.passed(text)]
     assert sum(passed) < 0.03 * len(passed)

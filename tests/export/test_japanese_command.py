@@ -77,9 +77,13 @@ def test_killed_in_an_answer_the_same_command_goes_on(server, tmp_path):
     assert main(arguments(server, "--output-dir", str(tmp_path / "out"))) == 0
     assert 3 <= len(kept) <= server.paths().count("POST /api/chat") + len(kept) == len(PROMPTS)
     results = results_of(tmp_path / "out")
-    assert results["score"]["value"] == 1.0 and [json.loads(line)["prompt"] for line in kept] == list(PROMPTS)[: len(kept)]
+    assert (
+        results["score"]["value"] == 1.0 and [json.loads(line)["prompt"] for line in kept] == list(PROMPTS)[: len(kept)]
+    )
 
 
 def test_a_model_in_ollama_is_tested_without_loading_torch():
-    code = "import sys; import so8t_engine.export.japanese_test; assert not {'torch', 'transformers'} & set(sys.modules)"
+    code = (
+        "import sys; import so8t_engine.export.japanese_test; assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, env=environment(), cwd=ROOT)

@@ -5,7 +5,8 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given, settings as limits
+from hypothesis import given
+from hypothesis import settings as limits
 from hypothesis import strategies as st
 from japanese_papers import PLAIN_TEMPLATE, PROMPTS, in_format, put, report_of, results_of, right, serve, test_of
 from scipy.stats import binomtest
@@ -182,7 +183,11 @@ def test_whatever_a_model_writes_stays_text():
     assert len(headings) == 5 + 1 + len(PROMPTS) and headings[0].startswith("日本語性能テスト")
     fences = [token.content for token in found if token.type == "fence"]
     assert len(fences) == len(PROMPTS) + sum(len(prompt.turns) for prompt in PROMPTS.values())
-    assert sum("alert(1)" in text for text in fences) == 2 and "\u202e" not in report(whole) and "\x00" not in report(whole)
+    assert (
+        sum("alert(1)" in text for text in fences) == 2
+        and "\u202e" not in report(whole)
+        and "\x00" not in report(whole)
+    )
     rows = [token for token in found if token.type == "tr_open"]
     cells = [token for token in found if token.type in ("td_open", "th_open")]
     assert rows and cells and not re.search(r"\n{3,}", report(whole).replace(HOSTILE, ""))
@@ -191,7 +196,14 @@ def test_whatever_a_model_writes_stays_text():
 def test_a_person_reads_score_speed_answers_and_checks():
     whole = results({"terms-2": 1}, ("dialogue-1",))
     text = report(whole)
-    for words in (*CATEGORIES.values(), "| **全体** |", "10.0 トークン/秒", "2.00 秒", "未測定: Ollama の回答が途中で切れたか", "| 質問に答えている | 不合格 |"):
+    for words in (
+        *CATEGORIES.values(),
+        "| **全体** |",
+        "10.0 トークン/秒",
+        "2.00 秒",
+        "未測定: Ollama の回答が途中で切れたか",
+        "| 質問に答えている | 不合格 |",
+    ):
         assert words in text, words
     assert all(prompt.turns[-1].split("\n")[0] in text for prompt in PROMPTS.values())
     assert "None" not in text and "nan" not in text
@@ -205,11 +217,15 @@ def test_a_person_reads_score_speed_answers_and_checks():
 def test_windows_takes_every_name(run, model):
     for file in JapaneseTest(config.ROOT).named("2026-11-28", run, model):
         assert file.parent == config.ROOT and file.name.startswith("2026-11-28_")
-        assert not set(file.name) & set('<>:"/\\|?*') and not any(unicodedata.category(sign) == "Cc" for sign in file.name)
+        assert not set(file.name) & set('<>:"/\\|?*') and not any(
+            unicodedata.category(sign) == "Cc" for sign in file.name
+        )
         assert not file.stem.endswith((".", " ")) and len(file.name) < 200
         assert "_japanese_llm_performance_test_" in file.name
 
 
 def test_a_model_of_ollama_is_recognised_in_the_name():
     data, text = JapaneseTest(config.ROOT).named("2026-11-28", "ollama", "hf.co/x/so8t:q8_0")
-    assert data.name == "2026-11-28_ollama_japanese_llm_performance_test_hf.co_x_so8t_q8_0.json" and text.suffix == ".md"
+    assert (
+        data.name == "2026-11-28_ollama_japanese_llm_performance_test_hf.co_x_so8t_q8_0.json" and text.suffix == ".md"
+    )
