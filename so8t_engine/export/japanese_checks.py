@@ -23,6 +23,9 @@ from so8t_engine.export.japanese_text import (
     sentences,
 )  # fmt: skip
 
+EDITION = 1
+"""To be raised when a check judges otherwise than before: results of two editions can't be compared."""
+
 MOST_REPEATED = 0.3
 """Share of an answer's grams (`japanese_text.GRAM` characters) that may have stood in it before."""
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from so8t_engine.config import ROOT
-from so8t_engine.export.japanese_checks import SUBSTANCE, Answered, Check, check
+from so8t_engine.export.japanese_checks import EDITION, SUBSTANCE, Answered, Check, check
 
 FILE = ROOT / "assets" / "prompts" / "japanese_test.toml"
 
@@ -46,7 +46,8 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Paper:
-    """All prompts. sha256: of their content; results under another one can't be compared with these."""
+    """All prompts. sha256: of their content and the edition of the checks; results under another one can't be compared
+    with these."""
 
     prompts: tuple[Prompt, ...]
     sha256: str
@@ -58,7 +59,8 @@ def paper() -> Paper:
     with FILE.open("rb") as file:
         found = tomllib.load(file)["prompt"]
     prompts = tuple(map(_prompt, found))
-    content = json.dumps(found, ensure_ascii=False, sort_keys=True)  # not the bytes: line ends may be Windows' own
+    # Not the file's bytes: its line ends may be Windows' own.
+    content = json.dumps([EDITION, found], ensure_ascii=False, sort_keys=True)
     return Paper(prompts, hashlib.sha256(content.encode("utf-8")).hexdigest())
 
 

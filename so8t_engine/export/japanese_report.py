@@ -37,7 +37,9 @@ def _head(results: dict[str, Any]) -> Iterator[str]:
     quantization = "量子化なし" if model.get("quantization") == "none" else model.get("quantization")
     held = [str(part) for part in (quantization, model.get("dtype"), model.get("device")) if part]
     facts = {
-        "モデル": model["key"], "重み (SHA-256)": model["weights"], "持ち方": "、".join(held) or "—",
+        "モデル": model["key"],
+        "ダイジェスト" if model.get("kind") == "ollama" else "重み (SHA-256)": model["weights"],
+        "持ち方": "、".join(held) or "—",
         "開始": results["created"], "Ollama": model.get("ollama"),
         "回答の最大長": f"{results['settings']['max_tokens']:,} トークン",
         "設問": f"{results['prompts']['count']} 問 (SHA-256 {results['prompts']['sha256'][:12]})",

@@ -73,7 +73,8 @@ def bare(text: str) -> str:
 def sentences(text: str) -> list[str]:
     """Its sentences without their ends; a line is one at the least."""
     whole = _FIGURE_POINT.sub("", normal(text.replace("…", "〜")))
-    return [part.strip() for part in _SENTENCE_ENDS.split(whole) if part.strip(_AROUND)]
+    parts = (part.strip() for part in _SENTENCE_ENDS.split(whole))
+    return [part for part in parts if part.strip(_AROUND)]
 
 
 def polite(sentence: str) -> bool:
