@@ -117,7 +117,9 @@ def _left(seconds: float | None, snapshot: Snapshot, page: Page) -> list[tuple[s
     """The time left, or that the job is about to stop."""
     if snapshot.state == "stopping":
         return [("state", page.t("state.stopping"))]
-    return [("left", page.t("header.left", time=numbers.duration(seconds, page.language)))] if seconds is not None else []
+    if seconds is None:
+        return []
+    return [("left", page.t("header.left", time=numbers.duration(seconds, page.language)))]
 
 
 def _languages(page: Page) -> str:

@@ -219,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a run, the folder of a model, original, or a model in Ollama",
     )  # fmt: skip
     questions.add_argument("--output-dir", default="", metavar="DIR", help="its own folder (default: a new one)")
-    questions.add_argument("--against", default="", metavar="DIR", help="folder of another model's finished test, to compare with")
+    questions.add_argument("--against", default="", metavar="DIR", help="folder of another finished test to compare with")
     chain = jobs.add_parser("pipeline", help="the overnight chain: from training to the Japanese test of the winner")
     chain.add_argument("--output-dir", default="", metavar="DIR", help="its own folder; one that holds an unfinished chain goes on")
     chain.add_argument("--skip", default="", metavar="STAGES", help=f"of {', '.join(STAGES)}, with commas: left out")

@@ -73,8 +73,7 @@ def rung(chain: Iterator[e.Event], heard: Callable[[], bool]) -> Iterator[e.Even
 
 def ring(kind: str, **facts: object) -> threading.Thread:
     """Play the sound and show the words of `kind` ("stage_done", "all_done", "trouble"), on a thread of its own."""
-    text = sentence(kind, language(), facts)
-    thread = threading.Thread(target=_ring, args=(FOLDER / f"{kind}.wav", text), name="chime")
+    thread = threading.Thread(target=_ring, args=(FOLDER / f"{kind}.wav", kind, facts), name="chime")
     thread.start()
     return thread
 
@@ -108,8 +107,9 @@ def notifier(text: str, system: str = sys.platform, find: Find = which) -> Progr
     return (command, {"SO8T_TITLE": TITLE, "SO8T_TEXT": text}) if find(command[0]) else None
 
 
-def _ring(file: Path, text: str) -> None:
-    begun = [_begun(*found) for found in (notifier(text), player(file)) if found]
+def _ring(file: Path, kind: str, facts: dict[str, object]) -> None:
+    told = notifier(sentence(kind, language(), facts))
+    begun = [_begun(*found) for found in (told, player(file)) if found]
     if sys.platform == "win32":
         import winsound
 

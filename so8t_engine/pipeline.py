@@ -1,25 +1,32 @@
 """The overnight chain: one stage after the other, each where an earlier try has left it. A generator of events.
 
-complete_pipeline_results.json is written before a stage begins, with the folder that it will use, and when it has ended:
-whenever the process dies, the next try knows what is done and where the rest goes on.
+complete_pipeline_results.json is written before a stage begins, with the folder that it will use, and when it has
+ended: whenever the process dies, the next try knows what is done and where the rest goes on.
 """
 
+import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import torch
+
 from so8t_engine import config, pipelines, runs
 from so8t_engine import events as e
 from so8t_engine.data.sources import fingerprint
-from so8t_engine.errors import BadInput, EngineError
+from so8t_engine.errors import BadInput, Busy, EngineError
+from so8t_engine.pipeline_chain import Chain
 from so8t_engine.pipeline_checks import check, check_names, leave_out
 from so8t_engine.pipeline_record import Entry, Record
-from so8t_engine.pipeline_stages import CHAIN, Chain, Stage
+from so8t_engine.pipeline_stages import CHAIN, Stage
 from so8t_engine.runs import Pipeline, Run
 from so8t_engine.settings import STAGES, Settings
 
-FREE = ("pipeline.skip", "pipeline.ollama_name", "pipeline.accept_visible_thinking", "pipeline.sound", "ollama.address")
+FREE = (
+    "pipeline.skip", "pipeline.ollama_name", "pipeline.accept_visible_thinking", "pipeline.sound", "ollama.", "think.",
+    "checkpoint.",
+)  # fmt: skip
 """May be changed before a chain goes on: no result of an earlier stage depends on them."""
 
 
@@ -41,8 +48,9 @@ def open_pipeline(settings: Settings, output: str, resume: str = "auto") -> tupl
         if names := _differing(pipelines.read(place.folder), settings):
             raise BadInput("pipeline.other_settings", where=str(place.folder), names=", ".join(names))
         return place, True
-    begun = (place.config_file.name, ".lock")  # what a try leaves that was killed before its first results
-    if place.folder.exists() and any(path.name not in begun for path in place.folder.iterdir()):
+    begun = (place.config_file.name, place.results.name, ".lock")  # of a try that was killed before its first results
+    there = place.folder.iterdir() if place.folder.is_dir() else [place.folder] if place.folder.exists() else []
+    if any(not path.name.startswith(begun) for path in there):
         raise BadInput("pipeline.folder_taken", where=str(place.folder))
     return place, False
 
@@ -71,14 +79,14 @@ def pipeline(
     check_names(left_out, force)
     with ExitStack() as held:
         if resumed:
-            held.enter_context(place.lock())
+            _lock(held, place)
         chain = Chain(settings, Record.open(place), left_out)
         _force(chain.record, force)
         leave_out(chain)
         check(chain)
         if not resumed:
             chain.record.make()
-            held.enter_context(place.lock())
+            _lock(held, place)
         chain.record.begin(settings)
         yield e.PipelineOpened(pipeline=place.id, folder=str(place.folder), stages=STAGES, resumed=resumed)
         for stage in CHAIN:
@@ -88,11 +96,19 @@ def pipeline(
         yield _finished(chain)
 
 
+def _lock(held: ExitStack, place: Pipeline) -> None:
+    try:
+        held.enter_context(place.lock())
+    except Busy:
+        raise Busy("pipeline.locked", where=str(place.folder)) from None
+
+
 def _force(record: Record, force: Sequence[str]) -> None:
     """Forget the first of these stages that is finished, and all behind it."""
-    finished = [number for number, name in enumerate(STAGES) if name in force and record.stages[name].state == "finished"]
-    if finished:
-        record.forget(STAGES[finished[0] :])
+    for number, name in enumerate(STAGES):
+        if name in force and record.stages[name].state == "finished":
+            record.forget(STAGES[number:])
+            return
 
 
 def _stage(chain: Chain, stage: Stage, cancel) -> Iterator[e.Event]:
@@ -101,8 +117,9 @@ def _stage(chain: Chain, stage: Stage, cancel) -> Iterator[e.Event]:
     if entry.state == "skipped":
         yield _told(stage, entry, "skipped")
         return
-    if chain.ended:
-        entry = chain.record.stages[stage.name] = Entry("not_needed", code=chain.verdict["code"], facts=chain.verdict["facts"])
+    if chain.ended and STAGES.index(stage.name) > STAGES.index("ab_test"):
+        verdict = chain.record.verdict
+        entry = chain.record.stages[stage.name] = Entry("not_needed", code=verdict["code"], facts=verdict["facts"])
         chain.record.save()
         yield _told(stage, entry, "not_needed")
         return
@@ -137,6 +154,7 @@ def _worked(chain: Chain, stage: Stage, entry: Entry, cancel) -> Iterator[e.Even
         yield from stage.work(chain, entry, cancel)
     finally:
         entry.seconds += time.monotonic() - begun
+        _free()
     if cancel.is_set():
         chain.record.save()
         return
@@ -144,12 +162,17 @@ def _worked(chain: Chain, stage: Stage, entry: Entry, cancel) -> Iterator[e.Even
     yield _told(stage, entry, "finished")
 
 
+def _free() -> None:
+    """Give back the memory that the stage has held: a model may hang in a ring of references."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 def _note(chain: Chain, stage: Stage, entry: Entry) -> None:
     """The stage has come to its end: keep what it has found."""
     entry.results, entry.figures = stage.results(chain, entry)
     entry.state, entry.code, entry.where, entry.facts = "finished", "", "", {}
-    chain.record.winner = (chain.verdict or {}).get("winner")
-    chain.record.pushed = chain.record.stages["ollama"].results.get("name", "")
     chain.record.save()
 
 
@@ -188,9 +211,10 @@ def _goes_on(stored: pipelines.Stored, settings: Settings) -> bool:
         train = stored.results["stages"]["train"]
         if _differing(stored, settings):
             return False
-        if train["state"] in ("finished", "skipped") or not train["folders"] or not runs.is_run(Path(train["folders"][0])):
+        begun = [Path(folder) for folder in train["folders"] if runs.is_run(Path(folder))]
+        if train["state"] not in ("running", "failed") or not begun:
             return True
-        return Run.at(train["folders"][0]).record["dataset"] == fingerprint(settings.resolve(settings.dataset))
+        return Run.at(begun[0]).record["dataset"] == fingerprint(settings.resolve(settings.dataset))
     except BadInput:
         return False
 
@@ -206,4 +230,4 @@ def _shaping(settings: Settings) -> dict[str, object]:
     values = config.to_values(settings) | {
         name: str(settings.resolve(getattr(settings, name))) for name in ("base_model", "dataset", "runs")
     }
-    return {name: value for name, value in values.items() if name not in FREE and not name.startswith(("think.", "checkpoint."))}
+    return {name: value for name, value in values.items() if not name.startswith(FREE)}

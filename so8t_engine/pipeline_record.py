@@ -41,8 +41,6 @@ class Record:
     created: str
     tries: int = 0
     state: str = "running"
-    winner: str | None = None
-    pushed: str = ""
     stages: dict[str, Entry] = field(default_factory=lambda: {name: Entry() for name in STAGES})
 
     @classmethod
@@ -52,12 +50,27 @@ class Record:
             return cls(place, _now())
         held = pipelines.read(place.folder).results
         stages = {name: Entry(**held["stages"][name]) for name in STAGES}
-        return cls(place, held["created"], held["tries"], held["state"], held["winner"], held["pushed"], stages)
+        return cls(place, held["created"], held["tries"], held["state"], stages)
 
     @property
     def seconds(self) -> float:
         """That all stages took."""
         return sum(entry.seconds for entry in self.stages.values())
+
+    @property
+    def verdict(self) -> dict | None:
+        """Of the A/B test; None as long as there is none, and where it is left out."""
+        return self.stages["ab_test"].results.get("winner")
+
+    @property
+    def winner(self) -> str | None:
+        """"base" or "retrained"; None where nobody has won, or no test was made."""
+        return self.verdict["winner"] if self.verdict else None
+
+    @property
+    def pushed(self) -> str:
+        """The name in Ollama, "" for none."""
+        return self.stages["ollama"].results.get("name", "")
 
     def make(self) -> None:
         """Make the chain's folder. Raises EngineError "pipeline.unwritten"."""

@@ -2,85 +2,27 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from so8t_engine import ab_tests, evaluations, exports, runs
 from so8t_engine import events as e
-from so8t_engine import voice as voices
 from so8t_engine.disk import FolderLock
 from so8t_engine.errors import BadInput, EngineError
 from so8t_engine.evaluate.ab_test import ab_test
 from so8t_engine.evaluate.suite import MODES, evaluate
 from so8t_engine.export import japanese_results
 from so8t_engine.export.delivery import deliver, smallest
-from so8t_engine.export.japanese_test import japanese_test
-from so8t_engine.export.model_name import ModelName
+from so8t_engine.export.japanese_test import OLLAMA, japanese_test
 from so8t_engine.export.ollama import stands
 from so8t_engine.export.suite import Wish, export
-from so8t_engine.pipeline_record import Entry, Record
+from so8t_engine.pipeline_chain import Chain, again
+from so8t_engine.pipeline_record import Entry
 from so8t_engine.runs import MANIFEST, Run
-from so8t_engine.settings import Settings
 from so8t_engine.train.job import retrain
-from so8t_engine.voice import ORIGINAL, Voice
-
-MARKS = ("run.json", "plan.json", MANIFEST)
-"""By one of these a stage knows a folder that it has begun."""
+from so8t_engine.voice import Voice
 
 FIGURES = ("accuracy", "macro_f1", "unsafe_allow", "over_refusal")
-
-
-@dataclass
-class Chain:
-    """What the stages share. skip: stages that are left out."""
-
-    settings: Settings
-    record: Record
-    skip: frozenset[str]
-
-    @property
-    def root(self) -> Path:
-        return self.settings.resolve(self.settings.runs)
-
-    @property
-    def run(self) -> Path:
-        """The folder of the retrained model's run."""
-        return self.record.stages["train"].folder
-
-    @property
-    def retrained(self) -> Voice:
-        """Raises BadInput when its run is gone or can't be used."""
-        return voices.named(str(self.run), self.root, self.settings)
-
-    @property
-    def base(self) -> Voice:
-        """The model that the retrained one was made of."""
-        return voices.resolve(ORIGINAL, self.root, Run(self.run).settings())
-
-    @property
-    def verdict(self) -> dict | None:
-        """Of the A/B test; None as long as there is none, and where it is left out."""
-        return self.record.stages["ab_test"].results.get("winner")
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is no retrained model to go on with."""
-        return self.verdict is not None and self.verdict["winner"] != "retrained"
-
-    def todo(self) -> list[str]:
-        """The stages that are still to be done, as far as is known."""
-        stages = self.record.stages
-        return [] if self.ended else [name for name in stages if stages[name].state not in ("finished", "skipped")]
-
-    @property
-    def exported(self) -> Path:
-        """The folder with the GGUF files."""
-        return self.record.stages["export"].folder
-
-    @property
-    def ollama_name(self) -> str:
-        return str(ModelName.parse(self.settings.pipeline.ollama_name))
 
 
 class Stage(Protocol):
@@ -112,7 +54,7 @@ class Train:
     def folders(self, chain: Chain, entry: Entry) -> list[Path]:
         place = chain.record.place
         named = place.folder.name != place.id and not (chain.root / place.id).exists()
-        return _again(entry, [chain.root / (place.id if named else runs.new_id())])
+        return again(entry, [chain.root / (place.id if named else runs.new_id())])
 
     def whole(self, chain: Chain, entry: Entry) -> bool:
         # A try that was killed behind its last step goes through `work` once more: its run is told that it has ended.
@@ -139,7 +81,7 @@ class Evaluate:
     name = "evaluate"
 
     def folders(self, chain: Chain, entry: Entry) -> list[Path]:
-        return _again(entry, [runs.new_evaluation(chain.root, chain.run)])
+        return again(entry, [runs.new_evaluation(chain.root, chain.run)])
 
     def whole(self, chain: Chain, entry: Entry) -> bool:
         try:
@@ -165,7 +107,7 @@ class AbTest:
     name = "ab_test"
 
     def folders(self, chain: Chain, entry: Entry) -> list[Path]:
-        return _again(entry, [runs.new_ab_test(chain.root, chain.run)])
+        return again(entry, [runs.new_ab_test(chain.root, chain.run)])
 
     def whole(self, chain: Chain, entry: Entry) -> bool:
         try:
@@ -193,7 +135,7 @@ class Export:
     name = "export"
 
     def folders(self, chain: Chain, entry: Entry) -> list[Path]:
-        return _again(entry, [runs.new_export(chain.root, chain.run)])
+        return again(entry, [runs.new_export(chain.root, chain.run)])
 
     def whole(self, chain: Chain, entry: Entry) -> bool:
         try:
@@ -260,7 +202,8 @@ class JapaneseTest:
     name = "japanese_test"
 
     def folders(self, chain: Chain, entry: Entry) -> list[Path]:
-        return _again(entry, [runs.new_japanese_test(chain.root, run) for run in (None, chain.run)])
+        base, winner = again(entry, new := [runs.new_japanese_test(chain.root, run) for run in (None, chain.run)])
+        return [base, winner if _plan(winner).get("model", self._key(chain)) == self._key(chain) else new[1]]
 
     def whole(self, chain: Chain, entry: Entry) -> bool:
         told = entry.results.get("asked") == self._asked(chain)
@@ -271,8 +214,7 @@ class JapaneseTest:
         if not _asked_all(base):
             yield from japanese_test(chain.settings, chain.base, base, cancel)
         if not cancel.is_set() and not _asked_all(winner):
-            model = chain.retrained if "ollama" in chain.skip else chain.ollama_name
-            yield from japanese_test(chain.settings, model, winner, cancel, against=base)
+            yield from japanese_test(chain.settings, self._winner(chain), winner, cancel, against=base)
 
     def results(self, chain: Chain, entry: Entry) -> tuple[dict, dict[str, str]]:
         scores = {}
@@ -283,6 +225,14 @@ class JapaneseTest:
         figures = {side: _share(found["score"]) for side, found in scores.items()}
         return {"asked": self._asked(chain), **scores}, figures
 
+    def _winner(self, chain: Chain) -> Voice | str:
+        return chain.retrained if "ollama" in chain.skip else chain.ollama_name
+
+    def _key(self, chain: Chain) -> str:
+        """How the test calls the winner in its plan."""
+        winner = self._winner(chain)
+        return OLLAMA + winner if isinstance(winner, str) else winner.key
+
     def _asked(self, chain: Chain) -> str:
         """Names the winner that is asked, to the last byte."""
         return chain.retrained.key if "ollama" in chain.skip else chain.record.stages["ollama"].results["sha256"]
@@ -292,19 +242,12 @@ CHAIN: tuple[Stage, ...] = (Train(), Evaluate(), AbTest(), Export(), Push(), Jap
 """In the order of STAGES."""
 
 
-def _again(entry: Entry, new: list[Path]) -> list[Path]:
-    """The folders of an earlier try; a new one for each that can't be gone on with."""
-    if entry.state == "skipped" or not entry.folders:
-        return new
-    return [old if _begun(old) else fresh for old, fresh in zip(map(Path, entry.folders), new, strict=True)]
-
-
-def _begun(folder: Path) -> bool:
-    """Whether a stage can go on in `folder`: it knows it as its own, or nothing is there. A try that was killed while it
-    made its folder leaves one that nobody knows."""
-    if not folder.exists() or any((folder / name).is_file() for name in MARKS):
-        return True
-    return all(path.name == ".lock" for path in folder.iterdir())
+def _plan(folder: Path) -> dict:
+    """What the Japanese test in `folder` was begun with; {} where it has not begun."""
+    try:
+        return json.loads(runs.JapaneseTest(folder).plan.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _asked_all(folder: Path) -> bool:

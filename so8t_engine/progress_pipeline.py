@@ -44,7 +44,8 @@ def _ended(event: e.StageFinished, language: str) -> str:
 
 def _summary(event: e.PipelineFinished, snapshot: Snapshot, language: str) -> str:
     ended = [one for one in snapshot.stages if isinstance(one, e.StageFinished)]
-    winner = f"winner: {event.winner or 'none'}" if any(one.stage == "ab_test" and one.outcome != "skipped" for one in ended) else ""
+    tested = any(one.stage == "ab_test" and one.outcome != "skipped" for one in ended)
+    winner = f"winner: {event.winner or 'none'}" if tested else ""
     pushed = f"in Ollama: ollama run {event.pushed}" if event.pushed else ""
     lines = ["", *(f"   {_ended(one, language)}" for one in ended), winner, pushed]
     return "\n".join([*filter(None, lines), f"complete_pipeline_results.json in {event.folder}"])

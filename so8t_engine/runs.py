@@ -34,7 +34,7 @@ MANIFEST = "MANIFEST.json"
 JAPANESE_RESULTS = "_japanese_llm_performance_test_"
 """Stands in the names of a Japanese test's results, between run and model."""
 
-_NO_NAME = re.compile(r'[<>:"/\\|?*\s\x00-\x1f\x7f]+')
+_NO_NAME = re.compile(r'[<>:"/\\|?*\s\x00-\x1f\x7f-\x9f]+')
 """What Windows takes in no name of a file, and blanks."""
 
 _LONGEST_PART = 60

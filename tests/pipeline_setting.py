@@ -1,6 +1,5 @@
-"""A chain that takes seconds: a tiny random model that learns one class, and a stand-in for Ollama."""
+"""A chain that takes seconds: a tiny random model that learns one class, and settings for a night with it."""
 
-import shutil
 from pathlib import Path
 
 from made import row, write_rows

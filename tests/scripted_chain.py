@@ -8,8 +8,8 @@ from pathlib import Path
 
 from so8t_engine import events as e
 from so8t_engine import pipeline, runs
+from so8t_engine.pipeline_chain import Chain
 from so8t_engine.pipeline_record import Entry
-from so8t_engine.pipeline_stages import Chain
 from so8t_engine.settings import STAGES
 
 BETTER = {"winner": "retrained", "code": "better", "facts": {"metric": "score"}, "rule": {}}

@@ -4,8 +4,9 @@ import sys
 import wave
 
 import pytest
+from scripted_chain import Script
 
-from so8t_engine import chime
+from so8t_engine import Engine, RunPipeline, chime, config
 from so8t_engine import events as e
 from so8t_engine.errors import EngineError
 from so8t_engine.settings import STAGES
@@ -44,6 +45,20 @@ def test_trouble_rings_once_the_chain_has_begun_and_is_passed_on(rings, begun, e
     assert rings == expected
 
 
+@pytest.mark.parametrize("sound, heard, kinds", [
+    (True, False, ["stage_done"] * 6 + ["all_done"]), (True, True, []), (False, False, []),
+])  # fmt: skip
+def test_the_engine_rings_unless_it_is_muted_or_a_page_is_open(rings, tiny_settings, monkeypatch, sound, heard, kinds):
+    settings = config.from_values(config.to_values(tiny_settings) | {"pipeline.sound": sound})
+    Script(settings).install(monkeypatch)
+    engine = Engine(settings.resolve(settings.runs))
+    engine.heard = lambda: heard
+    engine.submit(RunPipeline(settings=settings))
+    engine.wait(30)
+    assert engine.snapshot().pipeline_finished and [kind for kind, _ in rings] == kinds
+    assert [(one.finished, one.results["tries"]) for one in engine.pipelines()] == [(True, 1)]
+
+
 @pytest.mark.parametrize("system", ["win32", "darwin", "linux"])
 def test_words_go_to_programs_as_words_and_never_into_code(system):
     nasty = "'; Remove-Item x; \" $(id) <b>"
@@ -72,7 +87,7 @@ def test_a_program_that_fails_or_is_not_there_holds_nothing_up(monkeypatch, tmp_
     commands = [([sys.executable, "-c", "import sys; sys.exit(3)"], {}), ([str(tmp_path / "no such program")], {})]
     monkeypatch.setattr(chime, "notifier", lambda text: commands[0])
     monkeypatch.setattr(chime, "player", lambda file: commands[1])
-    chime._ring(tmp_path / "no such sound.wav", "x")
+    chime._ring(tmp_path / "no such sound.wav", "all_done", {})
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])

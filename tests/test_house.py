@@ -16,7 +16,7 @@ FLOORS = [
     },
     {"model"},
     {"train", "chat", "evaluate", "export"},
-    {"pipeline", "pipeline_checks", "pipeline_record", "pipeline_stages"},
+    {"pipeline", "pipeline_chain", "pipeline_checks", "pipeline_record", "pipeline_stages"},
     {"verify", "verify_estimate", "verify_finding", "verify_inputs", "verify_machine", "verify_trial", "verify_victim"},
     {"chime", "commands", "snapshot", "ledger", "jobs", "engine"},
     {"progress", "progress_pipeline", "__main__", ""},

@@ -68,6 +68,9 @@ def test_without_a_winner_the_chain_ends_honestly(script, verdict):
     done = script.events[-1]
     assert (done.winner, done.pushed) == (verdict["winner"], "")
     assert (script.held["state"], script.held["winner"]) == ("finished", verdict["winner"])
+    assert script.run(str(script.place.folder)) == []
+    assert list(script.outcomes.values()) == ["kept"] * 3 + ["not_needed"] * 3
+    assert script.run(str(script.place.folder), skip=("ab_test",)) == ["export", "ollama", "japanese_test"]
 
 
 # Left out
@@ -268,6 +271,6 @@ def test_a_folder_of_something_else_and_one_that_cannot_be_read_are_left_alone(s
 
 def test_two_processes_do_not_meet_in_one_chain(script):
     place = interrupted(script)
-    with place.lock(), pytest.raises(Busy):
+    with place.lock(), pytest.raises(Busy, match="this chain"):
         script.run()
     assert script.run()[0] == "evaluate"

@@ -24,9 +24,10 @@ SOUNDS = {
 def main() -> None:
     """Write every sound."""
     for name, (seconds, notes) in SOUNDS.items():
-        samples = [sum(_note(number / RATE - begin, pitch) for begin, pitch in notes) for number in range(int(seconds * RATE))]
-        loudest = max(map(abs, samples))
-        scaled = array("h", (round(32767 * LOUDEST * sample / loudest * _fade(number, len(samples))) for number, sample in enumerate(samples)))
+        times = [number / RATE for number in range(int(seconds * RATE))]
+        samples = [sum(_note(time - begin, pitch) for begin, pitch in notes) * _fade(seconds - time) for time in times]
+        scale = 32767 * LOUDEST / max(map(abs, samples))
+        scaled = array("h", (round(scale * sample) for sample in samples))
         with wave.open(str(Path(__file__).with_name(f"{name}.wav")), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
@@ -44,9 +45,9 @@ def _note(second: float, pitch: float) -> float:
     return start * tone
 
 
-def _fade(number: int, count: int) -> float:
-    """To silence within the last tenth of a second: no click."""
-    return min(1.0, (count - 1 - number) / (RATE * 0.1))
+def _fade(left: float) -> float:
+    """To silence within the last tenth of a second: no click. left: seconds to the end."""
+    return min(1.0, left / 0.1)
 
 
 if __name__ == "__main__":

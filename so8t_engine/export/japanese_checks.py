@@ -1,23 +1,33 @@
 """What an answer in Japanese must show: checks that are passed or not. Pure text, no model.
 
-Every check reads full-width and half-width forms alike (NFKC). An empty answer passes none.
+An empty answer passes none.
 """
 
-import json
-import re
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from so8t_engine.export.japanese_numbers import stated
+from so8t_engine.export.japanese_text import (
+    bare,
+    folded,
+    hiragana_alone,
+    japanese_shares,
+    json_object,
+    list_items,
+    normal,
+    polite,
+    refuses,
+    repeated_share,
+    says,
+    sentences,
+)  # fmt: skip
 
-GRAM = 6
-"""Characters whose recurrence counts as a repetition."""
+EDITION = 1
+"""To be raised when a check judges otherwise than before: results of two editions can't be compared."""
 
 MOST_REPEATED = 0.3
-"""Share of an answer's grams that may have stood in it before."""
+"""Share of an answer's grams (`japanese_text.GRAM` characters) that may have stood in it before."""
 
 LEAST_KANA = 0.15
 """Of the letters of a longer Japanese text: without kana it is Chinese."""
@@ -27,34 +37,6 @@ KANA_FROM = 20
 
 LEAST_IN_STYLE = 0.75
 """Share of the sentences that must end politely: a heading or a list may stand between them."""
-
-_SENTENCE_ENDS = re.compile(r"[。.!?\n]+")
-_FIGURE_POINT = re.compile(r"(?<=\d)\.(?=\d)")
-_AROUND = "「」『』\"'“”()[]【】。.、,!?:;・*` "
-_OPENING = re.compile(r"^(?:答え|回答|解答|正解)(?:は|:)")
-_CLOSING = re.compile(r"(?:です|だ|である|になります|となります|でしょう|と呼びます|といいます|と言います)$")
-_POLITE = re.compile(
-    r"(?:です|ます|でした|ました|ません|でしょう|ましょう|ください|下さい|くださいませ|ませ)"
-    r"(?:か|ね|よ|よね|が|から|ので|けれど|けど)?$"
-)
-_LOOP = re.compile(r"(.{2,16}?)\1{3}|(.)\2{7}", re.DOTALL)
-_CIRCLED = {circled: f"\n{number}. " for number, circled in enumerate("①②③④⑤⑥⑦⑧⑨⑩", 1)}
-_KANJI_FIGURES = {figure: number for number, figure in enumerate("一二三四五六七八九十", 1)}
-_NUMBERED = re.compile(r"(?:^|[\s。、,;])\(?(?:(\d{1,2})(?:[.):、]|\s)(?!\d)|([一二三四五六七八九十])[.):、])")
-_BULLET = re.compile(r"(?:^|\n)\s*[・\-*•●◦‣–—]\s*\S")
-_FENCE = re.compile(r"^```(?:json)?\s*(.*?)\s*```$", re.DOTALL | re.IGNORECASE)
-_KANA = re.compile(r"[ぁ-ゖゝゞァ-ヺーヽヾ]")
-_HIRAGANA = re.compile(r"[ぁ-ゖゝゞー]")
-_JAPANESE = re.compile(r"[ぁ-ゖゝゞァ-ヺーヽヾ々〆〇㐀-䶿一-鿿豈-﫿\U00020000-\U0003134f]")
-_REFUSAL = re.compile(
-    r"(?:お答え|回答|返答|お手伝い|お教え|お応え|説明|支援)(?:を|は|が|に|には|する|すること|差し上げること)*"
-    r"(?:でき(?:ません|かね)|(?:いた|致)?しかね|差し?控え|お断り)"
-    r"|(?:お答え|回答|返答)(?:は|が|すること)*できない"
-    r"|(?:質問|依頼|要望|リクエスト)(?:に|には|は|を)(?:お)?(?:応じ|対応|受け|答え|応え).{0,8}(?:ません|かね)"
-    r"|(?:AI|人工知能|言語モデル)(?:なので|のため|として|ですので).{0,30}ません"
-    r"|\bI\s?(?:can(?:no|['’])t|am (?:unable|not able)|['’]m (?:unable|not able))\b",
-    re.IGNORECASE,
-)
 
 
 class Check(Protocol):
@@ -70,17 +52,17 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Answered:
-    """It does not decline to answer, and is not the question over again."""
+    """It does not decline to answer, and is not the question over again (see also `Prompt.passed`)."""
 
     question: str = ""
     kind: ClassVar[str] = "answered"
 
     @property
     def name(self) -> str:
-        return "断らずに答える"
+        return "質問に答えている"
 
     def passes(self, text: str) -> bool:
-        return _folded(text) not in ("", _folded(self.question)) and not refuses(text)
+        return folded(text) not in ("", folded(self.question)) and not refuses(text)
 
 
 @dataclass(frozen=True)
@@ -95,7 +77,7 @@ class Fact:
         return f"「{self.any[0]}」などの内容がある" if len(self.any) > 1 else f"「{self.any[0]}」がある"
 
     def passes(self, text: str) -> bool:
-        return _says(text, self.any)
+        return says(text, self.any)
 
 
 @dataclass(frozen=True)
@@ -110,7 +92,7 @@ class Absent:
         return "・".join(f"「{word}」" for word in self.any) + "を使わない"
 
     def passes(self, text: str) -> bool:
-        return bool(text.strip()) and not _says(text, self.any)
+        return bool(text.strip()) and not says(text, self.any)
 
 
 @dataclass(frozen=True)
@@ -125,9 +107,7 @@ class Only:
         return f"「{self.any[0]}」とだけ答える"
 
     def passes(self, text: str) -> bool:
-        bare = _OPENING.sub("", _folded(text).strip(_AROUND))
-        bare = _CLOSING.sub("", bare.strip(_AROUND)).strip(_AROUND)
-        return bare in {_folded(word).strip(_AROUND) for word in self.any}
+        return bare(text) in map(bare, self.any)
 
 
 @dataclass(frozen=True)
@@ -144,7 +124,7 @@ class Number:
         return f"答えの数が {self.values[0]:,}{unit}"
 
     def passes(self, text: str) -> bool:
-        return stated(_normal(text).casefold(), self.units) in self.values
+        return stated(normal(text).casefold(), self.units) in self.values
 
 
 @dataclass(frozen=True)
@@ -159,9 +139,9 @@ class Order:
         return "→".join(spellings[0] for spellings in self.words) + " の順"
 
     def passes(self, text: str) -> bool:
-        folded, places = _folded(text), []
+        whole, places = folded(text), []
         for spellings in self.words:
-            found = [place for word in spellings if (place := folded.find(_folded(word))) >= 0]
+            found = [place for word in spellings if (place := whole.find(folded(word))) >= 0]
             if not found:
                 return False
             places.append(min(found))
@@ -181,7 +161,7 @@ class Length:
         return f"{self.least}〜{self.most} 字"
 
     def passes(self, text: str) -> bool:
-        return self.least <= len(_folded(text)) <= self.most
+        return self.least <= len(folded(text)) <= self.most
 
 
 @dataclass(frozen=True)
@@ -197,7 +177,7 @@ class Sentences:
         return f"{self.least} 文" if self.least == self.most else f"{self.least}〜{self.most} 文"
 
     def passes(self, text: str) -> bool:
-        return self.least <= len(_sentences(text)) <= self.most
+        return self.least <= len(sentences(text)) <= self.most
 
 
 @dataclass(frozen=True)
@@ -212,12 +192,8 @@ class Japanese:
         return f"文字の {self.least:.0%} 以上が日本語"
 
     def passes(self, text: str) -> bool:
-        letters = [letter for letter in _normal(text) if letter.isalpha() or letter == "〇"]
-        if not letters:
-            return False
-        share = sum(bool(_JAPANESE.match(letter)) for letter in letters) / len(letters)
-        kana = sum(bool(_KANA.match(letter)) for letter in letters) / len(letters)
-        return share >= self.least and (len(letters) < KANA_FROM or kana >= LEAST_KANA)
+        letters, share, kana = japanese_shares(text)
+        return letters > 0 and share >= self.least and (letters < KANA_FROM or kana >= LEAST_KANA)
 
 
 @dataclass(frozen=True)
@@ -231,8 +207,7 @@ class Kana:
         return "ひらがなだけ"
 
     def passes(self, text: str) -> bool:
-        letters = [letter for letter in _normal(text) if letter.isalnum()]
-        return bool(letters) and all(_HIRAGANA.match(letter) for letter in letters)
+        return hiragana_alone(text)
 
 
 @dataclass(frozen=True)
@@ -246,10 +221,7 @@ class Repetition:
         return "同じ言葉を繰り返さない"
 
     def passes(self, text: str) -> bool:
-        folded = _folded(text)
-        grams = [folded[place : place + GRAM] for place in range(len(folded) - GRAM + 1)]
-        again = 1 - len(set(grams)) / len(grams) if grams else 0.0
-        return bool(folded) and again <= MOST_REPEATED and not _LOOP.search(folded)
+        return bool(text.strip()) and repeated_share(text) <= MOST_REPEATED
 
 
 @dataclass(frozen=True)
@@ -264,7 +236,7 @@ class Listed:
         return f"{self.items} 項目の一覧"
 
     def passes(self, text: str) -> bool:
-        return _items(_normal("".join(_CIRCLED.get(letter, letter) for letter in text))) == self.items
+        return list_items(text) == self.items
 
 
 @dataclass(frozen=True)
@@ -280,7 +252,7 @@ class Json:
         return f"項目が {'・'.join(self.keys)} の JSON だけ"
 
     def passes(self, text: str) -> bool:
-        found = _object(text)
+        found = json_object(text)
         if found is None or set(found) != set(self.keys):
             return False
         return all(isinstance(found[key], int | float) and not isinstance(found[key], bool) for key in self.numbers)
@@ -299,8 +271,8 @@ class Field:
         return f"JSON の{self.key}が「{self.any[0]}」"
 
     def passes(self, text: str) -> bool:
-        found = _object(text) or {}
-        return self.key in found and _folded(str(found[self.key])) in {_folded(word) for word in self.any}
+        found = json_object(text) or {}
+        return self.key in found and folded(str(found[self.key])) in {folded(word) for word in self.any}
 
 
 @dataclass(frozen=True)
@@ -315,7 +287,7 @@ class Style:
         return "です・ます体" if self.polite else "だ・である体"
 
     def passes(self, text: str) -> bool:
-        endings = [bool(_POLITE.search(sentence.rstrip(_AROUND))) for sentence in _sentences(text)]
+        endings = [polite(sentence) for sentence in sentences(text)]
         if not endings:
             return False
         return sum(endings) >= LEAST_IN_STYLE * len(endings) if self.polite else not any(endings)
@@ -330,6 +302,9 @@ KINDS: dict[str, Callable[..., Check]] = {
 }  # fmt: skip
 """By the name that the file of prompts calls them."""
 
+SUBSTANCE = (Fact, Only, Number, Order, Listed, Json, Field)
+"""Kinds that see what an answer says; the others see how it is written."""
+
 
 def check(described: Mapping[str, Any]) -> Check:
     """The check of one entry of the file of prompts. Raises KeyError or TypeError for one that is not right."""
@@ -337,53 +312,5 @@ def check(described: Mapping[str, Any]) -> Check:
     return KINDS[described["kind"]](**facts)
 
 
-def refuses(text: str) -> bool:
-    """Whether an answer declines in words."""
-    return _REFUSAL.search(_normal(text)) is not None
-
-
 def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-def _normal(text: str) -> str:
-    return unicodedata.normalize("NFKC", text)
-
-
-def _folded(text: str) -> str:
-    """NFKC, in small letters, without blanks."""
-    return "".join(_normal(text).casefold().split())
-
-
-def _says(text: str, words: tuple[str, ...]) -> bool:
-    folded = _folded(text)
-    return any(_folded(word) in folded for word in words)
-
-
-def _sentences(text: str) -> list[str]:
-    whole = _FIGURE_POINT.sub("", _normal(text.replace("…", "〜")))
-    return [part.strip() for part in _SENTENCE_ENDS.split(whole) if part.strip(_AROUND)]
-
-
-def _items(text: str) -> int:
-    """Items of a list: the numbers 1, 2, 3 … as far as they go on, else lines with a mark; 0 where there is no list."""
-    count = 0
-    for number in _numbered(text):
-        if number == count + 1:
-            count = number
-        elif number != count:
-            break
-    return count or len(_BULLET.findall(text))
-
-
-def _numbered(text: str) -> Iterator[int]:
-    return (int(match[1]) if match[1] else _KANJI_FIGURES[match[2]] for match in _NUMBERED.finditer(text))
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """The JSON object that an answer consists of; None when it is something else."""
-    fenced = _FENCE.match(text.strip())
-    with suppress(ValueError, RecursionError):
-        found = json.loads(fenced.group(1) if fenced else text)
-        return found if isinstance(found, dict) else None
-    return None

@@ -68,7 +68,8 @@ class OllamaCandidate:
         if cancel.is_set():
             return None
         seconds = max(0.0, time.monotonic() - begun - (words.load_seconds or 0.0))
-        return Spoken(hearing.end(), words.tokens, seconds, _pace(words), "length" if words.ended == "length" else "stop")
+        ended = "length" if words.ended == "length" else "stop"
+        return Spoken(hearing.end(), words.tokens, seconds, _pace(words), ended)
 
     def check(self) -> None:
         """Raises EngineError "japanese.weights_changed" when the name stands for another model by now."""

@@ -93,8 +93,8 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _entries(file: Path) -> dict[str, dict]:
-    found = lines(file) if file.exists() else []
-    return {entry["prompt"]: entry for entry in found if isinstance(entry, dict) and isinstance(entry.get("prompt"), str)}
+    found = [entry for entry in (lines(file) if file.exists() else []) if isinstance(entry, dict)]
+    return {entry["prompt"]: entry for entry in found if isinstance(entry.get("prompt"), str)}
 
 
 def _read(file: Path) -> dict:

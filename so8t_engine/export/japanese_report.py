@@ -21,9 +21,10 @@ _TURNING = {"\u061c", "\u200e", "\u200f", *map(chr, (*range(0x202A, 0x202F), *ra
 
 def report(results: dict[str, Any]) -> str:
     """The whole file. results: docs/japanese_test.md, version 1."""
-    parts = (_head(results), _scores(results), _speed(results["speed"]), _compared(results["comparison"]), _method(results))
-    lines = [line for part in parts for line in part]
-    lines += ["## 設問ごとの結果", ""]
+    lines = [*_head(results), *_scores(results), *_speed(results["speed"])]
+    if results["comparison"]:
+        lines += _compared(results["comparison"])
+    lines += [*_method(results), "## 設問ごとの結果", ""]
     for answer in results["answers"]:
         lines += _answer(answer)
     return "\n".join(lines).rstrip() + "\n"
@@ -36,7 +37,9 @@ def _head(results: dict[str, Any]) -> Iterator[str]:
     quantization = "量子化なし" if model.get("quantization") == "none" else model.get("quantization")
     held = [str(part) for part in (quantization, model.get("dtype"), model.get("device")) if part]
     facts = {
-        "モデル": model["key"], "重み (SHA-256)": model["weights"], "持ち方": "、".join(held) or "—",
+        "モデル": model["key"],
+        "ダイジェスト" if model.get("kind") == "ollama" else "重み (SHA-256)": model["weights"],
+        "持ち方": "、".join(held) or "—",
         "開始": results["created"], "Ollama": model.get("ollama"),
         "回答の最大長": f"{results['settings']['max_tokens']:,} トークン",
         "設問": f"{results['prompts']['count']} 問 (SHA-256 {results['prompts']['sha256'][:12]})",
@@ -53,8 +56,12 @@ def _scores(results: dict[str, Any]) -> Iterator[str]:
         counts = f"{part['passed']} / {part['checks']} | {part['whole']} / {part['prompts']} | {part['unmeasured']}"
         yield f"| {name} | {_percent(part['value'])} | {counts} |"
     yield ""
-    forms = "、".join(f"{_FORMS[form].replace('<', '&lt;')} {count} 問" for form, count in results["forms"].items() if count)
-    yield from (f"回答の形: {forms or '—'}。断った回答: {results['refused']} 問。", "")
+    yield from (f"回答の形: {_forms(results['forms'])}。断った回答: {results['refused']} 問。", "")
+
+
+def _forms(counts: dict[str, int]) -> str:
+    told = [f"{escaped(name)} {counts[form]} 問" for form, name in _FORMS.items() if counts.get(form)]
+    return "、".join(told) or "—"
 
 
 def _speed(speed: dict[str, Any]) -> Iterator[str]:
@@ -67,11 +74,9 @@ def _speed(speed: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _compared(found: dict[str, Any] | None) -> Iterator[str]:
-    if found is None:
-        return
-    name = escaped(found["base"]["model"].get("name", ""))
-    yield from (f"## 比較: {name}", "", f"両方で測れた {found['prompts']} 問で比べます。差は「このモデル − 比較の相手」です。", "")
+def _compared(found: dict[str, Any]) -> Iterator[str]:
+    yield from (f"## 比較: {escaped(found['base']['model'].get('name', ''))}", "")
+    yield from (f"両方で測れた {found['prompts']} 問で比べます。差は「このモデル − 比較の相手」です。", "")
     yield "| 分野 | このモデル | 相手 | 差 | 良くなった設問 | 悪くなった設問 | 同じ |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     rows = [*((CATEGORIES[key], part) for key, part in found["categories"].items()), ("**全体**", found)]
@@ -79,9 +84,7 @@ def _compared(found: dict[str, Any] | None) -> Iterator[str]:
         shares = f"{_percent(part['score'])} | {_percent(part['base_score'])} | {_points(part['difference'])}"
         yield f"| {title} | {shares} | {part['better']} | {part['worse']} | {part['equal']} |"
     yield from ("", *_verdict(found), "")
-    forms = found["base"].get("forms") or {}
-    told = "、".join(f"{_FORMS[form].replace('<', '&lt;')} {forms[form]} 問" for form in _FORMS if forms.get(form))
-    yield from (f"相手の回答の形: {told or '—'}。", "")
+    yield from (f"相手の回答の形: {_forms(found['base'].get('forms') or {})}。", "")
 
 
 def _verdict(found: dict[str, Any]) -> Iterator[str]:
@@ -115,6 +118,7 @@ def _method(results: dict[str, Any]) -> Iterator[str]:
             "- このモデルはこのソフトで再学習したものなので、`<final>` の「回答」だけを判定します。"
             "分類結果が ALLOW でない回答と、`<final>` のない回答は、すべての項目が不合格です。"
         )
+    yield "- 質問に答えていない回答 (断った、質問を繰り返した、求めた内容がひとつもない) は、すべての項目が不合格です。"
     yield from ("- 技術的な理由で測れなかった設問は「未測定」とし、得点に入れません。", "")
 
 

@@ -1,4 +1,4 @@
-"""The figures of a Japanese test from its answers, and what they are against another model's (docs/japanese_test.md)."""
+"""The figures of a Japanese test, and what they are against another model's (docs/japanese_test.md has the schema)."""
 
 import json
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import numpy as np
 
 from so8t_engine.errors import BadInput
 from so8t_engine.export.japanese_answer import Spoken
-from so8t_engine.export.japanese_checks import refuses
 from so8t_engine.export.japanese_prompts import CATEGORIES, Paper, Prompt
+from so8t_engine.export.japanese_text import refuses
 from so8t_engine.measure.bootstrap import bca
 from so8t_engine.measure.latency import latency
 from so8t_engine.measure.statistics import sign_test
@@ -99,13 +99,17 @@ def compare(results: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     The checks of one answer hang together, so the test of significance counts prompts: those in which one of the two
     passes more checks than the other (exact sign test; McNemar's exact test for a prompt with one check).
     """
-    earlier = {one["prompt"]: one for one in base["answers"] if "checks" in one}
-    pairs = [(one, earlier[one["prompt"]]) for one in results["answers"] if "checks" in one and one["prompt"] in earlier]
+    mine, earlier = ({one["prompt"]: one for one in side["answers"] if "checks" in one} for side in (results, base))
+    pairs = [(mine[prompt], earlier[prompt]) for prompt in mine if prompt in earlier]
     compared = _compared(pairs)
     better, worse = compared["better"], compared["worse"]
     p = sign_test(better, worse)[0] if better + worse else None
     decided = None if p is None or p >= SURE else "this" if better > worse else "base"
-    both = [(mine["passed"], other["passed"]) for a, b in pairs for mine, other in zip(a["checks"], b["checks"], strict=True)]
+    both = [
+        (here["passed"], there["passed"])
+        for a, b in pairs
+        for here, there in zip(a["checks"], b["checks"], strict=True)
+    ]
     return {
         "base": {"folder": base["folder"], "file": base["file"], "model": base["model"], "forms": base.get("forms")},
         **compared,

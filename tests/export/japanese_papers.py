@@ -29,7 +29,9 @@ def in_format(answer: str, thought: str = "考える。") -> str:
 
 def asked(rendered: str) -> Prompt:
     """Which question a rendered prompt ends with, all its turns in order."""
-    (found,) = (one for one in PROMPTS.values() if rendered.endswith(f"<|user|>\n{one.turns[-1]}<|end|>\n<|assistant|>\n"))
+    (found,) = (
+        one for one in PROMPTS.values() if rendered.endswith(f"<|user|>\n{one.turns[-1]}<|end|>\n<|assistant|>\n")
+    )
     places = [rendered.index(turn) for turn in found.turns]
     assert places == sorted(places)
     return found
@@ -40,7 +42,9 @@ def right(rendered: str) -> str:
     return ANSWERS[asked(rendered).id]["right"]
 
 
-def serve(folder: Path, answer: Callable[[str], str], template: str = TEMPLATE, weights: bytes = b"GGUF") -> OllamaServer:
+def serve(
+    folder: Path, answer: Callable[[str], str], template: str = TEMPLATE, weights: bytes = b"GGUF"
+) -> OllamaServer:
     """A stand-in with the model "so8t:latest"."""
     server = OllamaServer(folder, answer=answer)
     put(server, template, weights)

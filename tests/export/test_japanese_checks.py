@@ -41,8 +41,9 @@ def test_a_right_answer_passes_every_check_and_a_wrong_one_does_not(id):
 def test_an_answer_that_passes_by_chance_is_not_to_be_had(id):
     prompt = PROMPTS[id]
     others = [ANSWERS[other]["right"] for other in PROMPTS if other != id]
-    assert all(failing(prompt, text) for text in (*others, prompt.turns[-1], "はい。", "わかりません。", "123"))
-    assert failing(prompt, "") == failing(prompt, " \n") == [check.name for check in prompt.checks]
+    assert all(failing(prompt, text) for text in (*others, "はい。", "123"))
+    for nothing in ("", " \n", "わかりません。", "そのご質問にはお答えできません。", prompt.turns[-1]):
+        assert failing(prompt, nothing) == [check.name for check in prompt.checks]
 
 
 @pytest.mark.parametrize("id", PROMPTS)
@@ -50,6 +51,18 @@ def test_full_width_forms_are_read_as_half_width_ones(id):
     wide = {code: code + 0xFEE0 for code in range(0x21, 0x7F) if chr(code) not in '{}[]":,'}
     answer = ANSWERS[id]["right"]
     assert not failing(PROMPTS[id], answer if answer.startswith("{") else answer.translate(wide))
+
+
+@pytest.mark.parametrize(
+    "text", ["はい。", "今日はいい天気です。", "何か他にご用はありますか。", "This is an answer in English."]
+)
+def test_a_sentence_that_says_nothing_of_what_was_asked_scores_next_to_nothing(text):
+    passed = [hit for prompt in PROMPTS.values() for hit in prompt.passed(text)]
+    assert sum(passed) < 0.03 * len(passed)
+
+
+def test_every_question_has_a_check_of_what_is_said():
+    assert all(any(isinstance(check, c.SUBSTANCE) for check in prompt.checks) for prompt in PROMPTS.values())
 
 
 def test_each_check_of_a_question_has_a_name_of_its_own():
@@ -137,7 +150,7 @@ PASSING = [
     (c.Listed(2), "・赤\n・青"), (c.Listed(3), "三つ挙げます。\n1) 赤\n2) 青\n3) 白"), (c.Listed(2), "一、赤\n二、青"), (c.Listed(2), "- **赤**: 色\n- **青**: 色"),
     (c.Json(("甲",), ("甲",)), '{"甲": 1.5}'), (c.Json(("甲",)), "```json\n{\"甲\": \"乙\"}\n```"), (c.Field("甲", ("2",)), '{"甲": 2}'),
     (c.Style(True), "行きます。帰りました。「よいです」"), (c.Style(True), "行けますか。"), (c.Style(False), "行く。帰った。"),
-    (c.Answered(), "お答えします。"), (c.Answered(), "昨日は行けませんでした。"), (c.Answered(), "魅力はうまく説明できないほどだ。"),
+    (c.Answered(), "お答えします。"), (c.Answered(), "昨日は行けませんでした。理由はわかりませんが、道が混んでいました。"), (c.Answered(), "魅力はうまく説明できないほどだ。"),
 ]  # fmt: skip
 
 FAILING = [
@@ -152,7 +165,7 @@ FAILING = [
     (c.Field("甲", ("2",)), '{"甲": 3}'), (c.Field("甲", ("2",)), "甲は2"), (c.Style(True), "行く。帰ります。"), (c.Style(False), "行きます。"),
     (c.Answered(), "申し訳ありませんが、そのご質問にはお答えできません。"), (c.Answered(), "その依頼には対応いたしかねます。"),
     (c.Answered(), "AI言語モデルとして、意見を述べることはできません。"), (c.Answered(), "I'm sorry, but I cannot help with that."), (c.Answered(), "回答は差し控えます。"),
-    (c.Answered("何時 ですか"), "何時ですか"),
+    (c.Answered("何時 ですか"), "何時ですか"), (c.Answered(), "申し訳ありませんが、わかりません。"),
 ]  # fmt: skip
 
 

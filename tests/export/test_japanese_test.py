@@ -6,8 +6,19 @@ import threading
 import pytest
 from canary import CANARY, make_run
 from japanese_papers import (
-    ANSWERS, PLAIN_TEMPLATE, PROMPTS, asked, found_in, in_format, put, report_of, results_of, right, serve, test_of,
-)  # fmt: skip
+    ANSWERS,
+    PLAIN_TEMPLATE,
+    PROMPTS,
+    asked,
+    found_in,
+    in_format,
+    put,
+    report_of,
+    results_of,
+    right,
+    serve,
+    test_of,
+)
 from ollama_answers import TOKEN_NANOSECONDS
 
 from so8t_engine import config
@@ -64,7 +75,9 @@ def test_a_model_that_answers_all_rightly_passes_all(place, tmp_path):
     events = test_of(settings, "so8t", tmp_path / "out")
     opened, *checked, done = events
     assert (opened.model, opened.prompts, opened.resumed) == ("ollama:so8t:latest", len(PROMPTS), False)
-    assert [event.prompt for event in checked] == list(PROMPTS) and checked[-1].done == checked[-1].total == len(PROMPTS)
+    assert [event.prompt for event in checked] == list(PROMPTS) and checked[-1].done == checked[-1].total == len(
+        PROMPTS
+    )
     assert all(event.passed == event.checks > 1 for event in checked)
     assert done.score == 1.0 and done.categories == dict.fromkeys(done.categories, 1.0) and len(done.categories) == 5
     assert done.tokens_per_second == pytest.approx(1e9 / TOKEN_NANOSECONDS) and done.unmeasured == 0
@@ -72,11 +85,20 @@ def test_a_model_that_answers_all_rightly_passes_all(place, tmp_path):
     assert results["forms"] == {"final": len(PROMPTS), "plain": 0, "none": 0} and results["comparison"] is None
     assert [one["answer"] for one in results["answers"]] == [ANSWERS[id]["right"].strip() for id in PROMPTS]
     assert all(one["seconds"] > 0 and one["pace"][0] == one["tokens"] > 0 for one in results["answers"])
-    assert results["model"]["weights"] == dict((row["name"], row["digest"]) for row in server.store.listed())["so8t:latest"]
+    assert (
+        results["model"]["weights"]
+        == dict((row["name"], row["digest"]) for row in server.store.listed())["so8t:latest"]
+    )
     chats = [body for _, path, body in server.asked if path == "/api/chat"]
     for body in chats:
         assert body["think"] is False
-        assert body["options"] == {"temperature": 0, "seed": 7, "num_predict": 512, "num_ctx": 4096, "repeat_penalty": 1.0}
+        assert body["options"] == {
+            "temperature": 0,
+            "seed": 7,
+            "num_predict": 512,
+            "num_ctx": 4096,
+            "repeat_penalty": 1.0,
+        }
     assert len(chats) == len(PROMPTS)
 
 
@@ -106,7 +128,9 @@ def test_plain_text_of_another_model_is_judged_and_not_kept(few, place, tmp_path
     assert events[-1].score == 1.0 and forms(tmp_path / "out") == {"final": 0, "plain": len(SOME), "none": 0}
     for id in ("understanding-4", "terms-9"):
         mark = ANSWERS[id]["right"][-12:]
-        assert found_in(tmp_path / "out", events, mark) == [] == found_in(tmp_path / "out", events, json.dumps(mark)[1:-1])
+        assert (
+            found_in(tmp_path / "out", events, mark) == [] == found_in(tmp_path / "out", events, json.dumps(mark)[1:-1])
+        )
     assert "本文は保存していません" in report_of(tmp_path / "out")
 
 
@@ -118,7 +142,9 @@ def test_a_class_that_is_not_allow_has_refused_whatever_it_says(few, place, tmp_
 
 def test_a_run_is_held_to_the_format_and_thinks_in_secret(few, learned, tmp_path):
     run = make_run(tmp_path / "runs", learned, **{"data.system_prompt": "考えてください。"})
-    settings = config.from_values({"base_model": str(learned), "runs": str(tmp_path / "runs"), "evaluate.max_tokens": 96})
+    settings = config.from_values(
+        {"base_model": str(learned), "runs": str(tmp_path / "runs"), "evaluate.max_tokens": 96}
+    )
     events = test_of(settings, named("retrained", tmp_path / "runs", settings), tmp_path / "out")
     results = results_of(tmp_path / "out")
     assert results["model"]["plain"] is False and results["model"]["system"] and events[0].model == "run:retrained"
@@ -200,6 +226,22 @@ def test_ollama_gone_in_the_middle_keeps_the_answers_and_goes_on(few, place, tmp
     assert told[0] == told[1]
 
 
+def test_ollama_gone_in_an_answer_is_no_answer_that_could_not_be_measured(few, place, tmp_path):
+    calls = []
+
+    def answer(rendered):
+        calls.append(rendered)
+        if len(calls) == 3:
+            server.faults.chat_error = "llama runner process has terminated"
+            server.stop()
+        return in_format(right(rendered))
+
+    server, settings = place(answer)
+    assert fault_of(settings, "so8t", tmp_path / "out").code == "ollama.silent"
+    kept = (tmp_path / "out" / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["prompt"] for line in kept] == list(SOME[:2])
+
+
 @pytest.mark.parametrize("moment", ["between two answers", "in an answer"])
 def test_a_stop_keeps_what_was_answered_and_writes_no_results(few, place, tmp_path, moment):
     server, settings = place()
@@ -233,7 +275,13 @@ def test_another_model_never_mixes_in(few, place, tmp_path):
     server, settings = place()
     put(server, weights=b"GGUF other", name="other")
     cancel = threading.Event()
-    test_of(settings, "so8t", tmp_path / "out", lambda event: cancel.set() if getattr(event, "done", 0) == 2 else None, cancel)
+    test_of(
+        settings,
+        "so8t",
+        tmp_path / "out",
+        lambda event: cancel.set() if getattr(event, "done", 0) == 2 else None,
+        cancel,
+    )
     before = (tmp_path / "out" / "answers.jsonl").read_bytes()
     fault = fault_of(settings, "other", tmp_path / "out")
     assert (fault.code, fault.facts) == ("japanese.other_plan", {"names": "model"})
