@@ -6,7 +6,7 @@ The element's data attributes carry the same to the page's title and favicon (pa
 from collections.abc import Sequence
 from html import escape
 
-from dashboard import cards, numbers
+from dashboard import cards, numbers, overnight_progress
 from dashboard.bridge import Page
 from dashboard.evaluate_cards import seconds_left
 from dashboard.export_progress import stage_now, whole
@@ -60,10 +60,13 @@ def command(snapshot: Snapshot, page: Page) -> str:
 
 
 def progress(snapshot: Snapshot) -> float | None:
-    """The share of the steps that are done, of the rows of the mode that is measured, or of the export's work.
+    """The share of the steps that are done, of the rows of the mode that is measured, or of the export's work; in an
+    overnight chain that of its present stage.
 
     None before it is known.
     """
+    if snapshot.command == overnight_progress.COMMAND:
+        return overnight_progress.share(snapshot)
     if snapshot.export and snapshot.active:
         return whole(snapshot)
     if snapshot.evaluating:
@@ -82,18 +85,32 @@ def _now(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
         parts.append(("state", page.t(f"state.{snapshot.state}")))
     if snapshot.run:
         parts.append(("run", snapshot.run))
+    if snapshot.command == overnight_progress.COMMAND:
+        return parts + _stage(snapshot, page)
     if snapshot.plan:
         parts.append(("steps", f"step {snapshot.step:,}/{snapshot.plan.steps:,}"))
     if now := snapshot.evaluating if snapshot.active else None:
         parts.append(("steps", f"{page.t(f'evaluate.mode.{now.mode}')} {now.done:,}/{now.total:,}"))
     if snapshot.export and snapshot.active:
         parts.append(("steps", stage_now(snapshot, page)))
-    left = seconds_left(now) if now else snapshot.seconds_left
+    return parts + _left(seconds_left(now) if now else snapshot.seconds_left, snapshot, page)
+
+
+def _stage(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
+    """ "3/6 A/Bテスト", "240/500", "残り 4分": of the present stage of an overnight chain."""
+    if not snapshot.active:
+        return []
+    told = (overnight_progress.place(snapshot, page), overnight_progress.count(snapshot, page))
+    return [("steps", text) for text in told if text] + _left(overnight_progress.left(snapshot), snapshot, page)
+
+
+def _left(seconds: float | None, snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
+    """The time left, or that the job is about to stop."""
     if snapshot.state == "stopping":
-        parts.append(("state", page.t("state.stopping")))
-    elif left is not None:
-        parts.append(("left", page.t("header.left", time=numbers.duration(left, page.language))))
-    return parts
+        return [("state", page.t("state.stopping"))]
+    if seconds is None:
+        return []
+    return [("left", page.t("header.left", time=numbers.duration(seconds, page.language)))]
 
 
 def _languages(page: Page) -> str:

@@ -101,12 +101,15 @@ class RunJapaneseTest(Command):
     """Ask a model questions in Japanese and check its answers.
 
     model: "original", id or folder of a run ("run:<id>" too), folder of a model, or "ollama:<name>".
-    output: the folder that the results go to; "" makes a new one.
+    output: the folder that the results go to; "" makes a new one. A folder that holds an interrupted test of the same
+        model is gone on with.
+    against: the folder of another model's finished test to compare with; "" for none.
     """
 
     settings: Settings
     model: str = "original"
     output: str = ""
+    against: str = ""
 
 
 class RunPipeline(Command):

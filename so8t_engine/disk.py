@@ -69,6 +69,17 @@ def write_whole(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def append_lines(path: Path, lines: list[str]) -> None:
+    """Add lines (without their ends) to a UTF-8 file, on lines of their own even behind half a one. Raises OSError."""
+    data = "".join(line + "\n" for line in lines).encode("utf-8")
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                data = b"\n" + data
+        file.write(data)
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Write a new file that its owner alone may read: all of it or nothing. Raises FileExistsError, never overwrites.
 

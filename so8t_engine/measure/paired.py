@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from math import ceil, sqrt
 from typing import NamedTuple
 
@@ -197,14 +198,33 @@ def _judged(found: dict[str, Shift | None], tests: dict[str, _Test], first: Summ
     adjusted = dict(zip(tests, holm([test.p for test in tests.values()], weights), strict=True))
     judged = dict.fromkeys(METRICS)
     for name, test in tests.items():
-        shift, before, decided = found[name], measured(first, name), adjusted[name] <= LEVEL
-        needed = None
-        if shift.value and not decided:
-            level = LEVEL / 2 if name == "score" else LEVEL / 2 / others
-            more = rows_for(shift.value, test.variance, level) / test.rows - 1
-            needed = max(1, ceil(more * first.rows))
-        judged[name] = Difference(
-            shift.value, shift.low, shift.high, relative=shift.value / before if before else None, p=test.p,
-            p_adjusted=adjusted[name], decided=decided, test=test.name, effect=test.effect, rows_needed=needed,
-        )  # fmt: skip
+        level = LEVEL / 2 if name == "score" else LEVEL / 2 / others
+        judged[name] = _difference(found[name], test, measured(first, name), adjusted[name], level, first.rows)
     return judged
+
+
+def _difference(shift: Shift, test: _Test, before: float, p_adjusted: float, level: float, rows: int) -> Difference:
+    """before: what the first has. level: at which it is decided if nothing else is; rows: all, tested or not."""
+    decided, needed = p_adjusted <= LEVEL, None
+    if shift.value and not decided:
+        more = rows_for(shift.value, test.variance, level) / test.rows - 1
+        needed = max(1, ceil(more * rows))
+    return Difference(
+        shift.value, shift.low, shift.high, relative=shift.value / before if before else None, p=test.p,
+        p_adjusted=p_adjusted, decided=decided, test=test.name, effect=test.effect, rows_needed=needed,
+    )  # fmt: skip
+
+
+def compare_shares(first: Sequence[bool], second: Sequence[bool]) -> Difference:
+    """The difference between two shares of the same rows, which of them count for either side, on its own.
+
+    Tango's interval and McNemar's test as in `compare`; p is adjusted for nothing. Raises ValueError for sequences of
+    unequal length or without rows.
+    """
+    if len(first) != len(second) or not len(first):
+        raise ValueError(f"{len(first)} and {len(second)} rows")
+    rows, hits = len(first), list(zip(first, second, strict=True))
+    counts = [hits.count(kind) for kind in product((True, False), repeat=2)]
+    shift = Shift((counts[2] - counts[1]) / rows, *tango(counts[1], counts[2], rows))
+    test = _mcnemar(*counts)
+    return _difference(shift, test, sum(first) / rows, test.p, LEVEL, rows)

@@ -9,6 +9,7 @@ import psutil
 import torch
 import transformers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
@@ -57,6 +58,13 @@ def check_folder(folder: Path) -> None:
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of `folder`, from its own files alone."""
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def context(folder: Path) -> int:
+    """Tokens that prompt and answer may have together: beyond the length of the original training longrope would change
+    the frequencies of every row of a batch."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return min(config.original_max_position_embeddings, config.max_position_embeddings)
 
 
 def load_model(folder: Path, settings: ModelSettings, device: torch.device) -> PreTrainedModel:

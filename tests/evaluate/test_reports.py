@@ -14,7 +14,7 @@ from PIL import Image
 
 from so8t_engine import EngineError, errors
 from so8t_engine.answer.format import CLASSES
-from so8t_engine.evaluate import page_pieces, pictures
+from so8t_engine.evaluate import page_pieces, pictures, sheet
 from so8t_engine.evaluate.reports import write_reports
 
 REPORTS = ("evaluation_report.html", "confusion_matrix.png", "metrics_comparison.png")
@@ -235,7 +235,7 @@ def test_every_word_of_the_reports_is_in_the_font_that_ships():
     texts = [
         words for section in page_pieces.catalogue().values() for each in section.values() for words in each.values()
     ]
-    fixed = "".join((*CLASSES, pictures.MISSING, "0123456789.,[]%±/·—…\u00a0"))
+    fixed = "".join((*CLASSES, sheet.MISSING, "0123456789.,[]%±/·—…\u00a0"))
     assert len(texts) > 200
     assert {sign for sign in "".join(texts) + fixed if ord(sign) not in known} == set()
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from canary import CANARY, SHOWN, make_model, make_run
+from canary import CANARY, SHOWN, make_run
 from made import row, write_rows
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -14,7 +14,7 @@ from so8t_engine import BadInput, EngineError, config, evaluations
 from so8t_engine import events as e
 from so8t_engine.answer.format import CLASSES
 from so8t_engine.data.template import Template
-from so8t_engine.evaluate import modes, suite
+from so8t_engine.evaluate import modes, plan, suite
 from so8t_engine.evaluate.suite import evaluate
 from so8t_engine.model import answers
 from so8t_engine.model import score as scoring
@@ -22,12 +22,6 @@ from so8t_engine.model.cache import empty
 from so8t_engine.model.load import load_tokenizer
 from so8t_engine.model.voices import BASE, Voices
 from so8t_engine.voice import named
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    """A model that gives one answer (ESCALATION, 0.85) to whatever is asked."""
-    return make_model(tmp_path_factory.mktemp("learned"))
 
 
 @pytest.fixture
@@ -75,7 +69,7 @@ def test_a_learned_answer_is_parsed_to_its_class_confidence_and_form(asked, tmp_
     assert all(SHOWN.reason in c["generated"]["final"] for c in whole)
     assert part["format"]["counts"]["whole"] == len(whole)
     assert part["format"]["whole"]["value"] == len(whole) / 40
-    assert part["latency"]["alone"]["answers"] == modes.ALONE
+    assert part["latency"]["alone"]["answers"] == suite.ALONE
     assert part["latency"]["batched"]["batch_size"] == settings.evaluate.batch_size
     assert "scored" not in found.results["modes"], "what was not measured is absent"
 
@@ -203,10 +197,14 @@ def test_full_memory_halves_the_batches_and_loses_no_row(asked, tmp_path, monkey
 def test_a_full_disk_is_named_and_what_was_measured_stays(asked, tmp_path, monkeypatch):
     settings, file = asked
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    whole = plan.write_whole
 
-    monkeypatch.setattr(suite, "write_whole", full)
+    def full(path, data):
+        if path.name == "evaluation_results.json":
+            raise OSError(28, "No space left on device")
+        whole(path, data)
+
+    monkeypatch.setattr(plan, "write_whole", full)
     with pytest.raises(EngineError) as failed:
         run(settings, file, tmp_path / "out", ("scored",))
     assert failed.value.code == "evaluate.unwritten" and "No space" in str(failed.value)
