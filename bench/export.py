@@ -195,7 +195,7 @@ def error(work: Path, file: str) -> dict[str, float]:
     import torch
 
     from so8t_engine.export.adapter import Adapter
-    from so8t_engine.model.load import weight_files
+    from so8t_engine.model.folder import weight_files
     from so8t_engine.model.merge import fold
     from so8t_engine.model.shards import Shards
 

@@ -24,7 +24,8 @@ from so8t_engine.evaluate.reports import write_reports
 from so8t_engine.evaluate.results import VERSION, generated_results, scored_results
 from so8t_engine.evaluate.rows import Rows, choose
 from so8t_engine.measure.metrics import Estimate, Summary
-from so8t_engine.model.load import check_folder, compute_dtype
+from so8t_engine.model.folder import check_folder
+from so8t_engine.model.load import compute_dtype
 from so8t_engine.model.score import Branches
 from so8t_engine.model.voices import Voices
 from so8t_engine.settings import Settings
