@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from so8t_engine.errors import Busy, EngineError
 
@@ -53,6 +53,21 @@ def sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+PASSING = 2**25
+"""Bytes between two calls of `let_go`: few, and enough for the disk to be busy."""
+
+
+def let_go(file: BinaryIO, stop: int) -> None:
+    """Have a file's bytes before `stop` written to the disk soon, and dropped from the system's cache once they are.
+
+    For what passes through once: it pushes nothing out of memory that other programs use, memory that was just freed
+    is in the processor's cache, and a later reading comes from the disk itself. Waits for nothing and promises
+    nothing, see `sync_file`. Windows and macOS have no such call.
+    """
+    if hasattr(os, "posix_fadvise") and stop > 0:  # to it, 0 means all
+        os.posix_fadvise(file.fileno(), 0, stop, os.POSIX_FADV_DONTNEED)
 
 
 def write_whole(path: Path, data: bytes) -> None:

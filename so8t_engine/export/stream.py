@@ -108,13 +108,18 @@ def _written(writes: list[Future]) -> int:
     return sum(write.result() for write in writes)
 
 
+def _compute_alone() -> None:
+    torch.get_num_threads()  # at its first use in a thread torch takes the common figure, over any that was set before
+    torch.set_num_threads(1)
+
+
 def _single_threaded(count: int) -> ThreadPoolExecutor:
     """Threads in which torch computes alone: one piece a thread is faster than one piece on all of them.
 
     torch keeps the last figure it was given for threads yet to be born; it is given back before anybody else's are.
     """
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(count, "export-make", initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(count, "export-make", initializer=_compute_alone)
     born = threading.Barrier(count + 1)
     for _ in range(count):
         pool.submit(born.wait)
