@@ -29,8 +29,10 @@ class Change:
     theta: Tensor | None
 
     def fold(self, rows: Tensor, start: int, room: Tensor) -> Tensor:
-        """`rows` of the weight from row `start` on, folded, in float32; it may lie in `room`, of the same shape. A rotated
-        weight is cut at multiples of 8."""
+        """`rows` of the weight from row `start` on, folded, in float32; it may lie in `room`, of the same shape.
+
+        A rotated weight is cut at multiples of 8.
+        """
         stop = start + len(rows)
         theta = None if self.theta is None else self.theta[start // BLOCK : stop // BLOCK]
         return fold(rows, self.a, self.b[start:stop], self.scale, theta, room=room)[0]

@@ -1,5 +1,5 @@
-"""Memory that is used again: fresh memory comes from the system in pages of 4 KiB, each of them zeroed first, which takes
-about as long as the arithmetic on it."""
+"""Memory that is used again: the system hands fresh memory out page by page and zeroes each, which takes about as long
+as the arithmetic on it."""
 
 import math
 from collections import defaultdict

@@ -16,8 +16,8 @@ LARGEST = 65504.0
 """The largest number that F16 holds."""
 
 _JUST_UNDER_HALF = 0.5 - 2.0**-25
-"""Added to |x| before cutting to an integer: rounds halves away from zero, as C's roundf does. A plain 0.5 would carry the
-number just below 0.5 up to 1."""
+"""Added to |x| before cutting to an integer: rounds halves away from zero, as C's roundf does. A plain 0.5 would carry
+the number just below 0.5 up to 1."""
 
 
 def fitting(wanted: Type, shape: tuple[int, ...]) -> Type:

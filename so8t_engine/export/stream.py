@@ -38,7 +38,7 @@ class Stream:
         self._memory = Memory()
         self._reader = ThreadPoolExecutor(1, "export-read")
         self._count = min(MOST_MAKERS, os.cpu_count() or 1)
-        self._makers = _single_threaded(self._count)
+        self._makers = single_threaded(self._count)
         self._writers = [ThreadPoolExecutor(1, "export-write") for _ in outputs]
         self._change: tuple[str, Change | None] = ("", None)
 
@@ -117,7 +117,7 @@ def _compute_alone() -> None:
     torch.set_num_threads(1)
 
 
-def _single_threaded(count: int) -> ThreadPoolExecutor:
+def single_threaded(count: int) -> ThreadPoolExecutor:
     """Threads in which torch computes alone: one piece a thread is faster than one piece on all of them.
 
     torch keeps the last figure it was given for threads yet to be born; it is given back before anybody else's are.

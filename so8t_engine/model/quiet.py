@@ -1,4 +1,4 @@
-"""Imported before the first use of transformers, peft and bitsandbytes: what they say concerns their own developers, and
+"""Importing this module keeps transformers, peft and bitsandbytes quiet: what they say concerns their own developers, and
 a person at the console sees our lines."""
 
 import logging
