@@ -56,17 +56,26 @@ def sync_folder(path: Path) -> None:
 
 
 PASSING = 2**25
-"""Bytes between two calls of `let_go`: few, and enough for the disk to be busy."""
+"""Bytes of a file that pass before they are forgotten: enough for the disk to be busy."""
 
 
-def let_go(file: BinaryIO, stop: int) -> None:
-    """Have a file's bytes before `stop` written to the disk soon, and dropped from the system's cache once they are.
+def let_pass(file: BinaryIO, start: int, stop: int) -> None:
+    """Say that the bytes from `start` to `stop` were read or written and won't be needed soon: `forget` now and then.
 
-    For what passes through once: it pushes nothing out of memory that other programs use, memory that was just freed
-    is in the processor's cache, and a later reading comes from the disk itself. Waits for nothing and promises
-    nothing, see `sync_file`. Windows and macOS have no such call.
+    For large files that pass through once: they push nothing out of memory that other programs use, and their next part
+    comes to lie in memory that the processor's cache still holds.
     """
-    if hasattr(os, "posix_fadvise") and stop > 0:  # to it, 0 means all
+    if start // PASSING < stop // PASSING:
+        forget(file, stop)
+
+
+def forget(file: BinaryIO, stop: int = 0) -> None:
+    """Have a file's bytes before `stop` (0: all) written to the disk soon, and those that are there dropped from memory.
+
+    What was synced before is read from the disk itself afterwards. Waits for nothing; Windows and macOS have no such
+    call.
+    """
+    if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), 0, stop, os.POSIX_FADV_DONTNEED)
 
 

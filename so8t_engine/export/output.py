@@ -11,7 +11,7 @@ from typing import BinaryIO
 import gguf
 from gguf import GGUFWriter
 
-from so8t_engine.disk import PASSING, let_go, retried, sync_folder
+from so8t_engine.disk import forget, let_pass, retried, sync_folder
 from so8t_engine.errors import EngineError
 
 PART = ".part"
@@ -52,7 +52,7 @@ class Output:
         self._hash = hashlib.sha256(self.part.read_bytes())
         self._tensors = len(sizes)
         self._file = self.part.open("ab")
-        self._written = self._kept = self._file.tell()
+        self._written = self._file.tell()
         self._pad()
         self.size = self._written + sum(map(padded, sizes))
 
@@ -60,18 +60,16 @@ class Output:
         """Add the next bytes of the present tensor; `last` when it ends with them."""
         self._hash.update(data)
         self._file.write(data)
+        let_pass(self._file, self._written, self._written + len(data))
         self._written += len(data)
         if last:
             self._pad()
-        if self._written - self._kept > PASSING:
-            let_go(self._file, self._written)
-            self._kept = self._written
 
     def finish(self) -> None:
         """Bring all of it to the disk itself, and close it."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        let_go(self._file, self._written)
+        forget(self._file)
         self._file.close()
         self.sha256 = self._hash.hexdigest()
 
@@ -81,7 +79,7 @@ class Output:
         told: is given the number of bytes of each block read. stop: ends it early.
         Raises EngineError "export.damaged" when one of them differs.
         """
-        digest, size, kept, block = hashlib.sha256(), 0, 0, memoryview(bytearray(BLOCK))
+        digest, size, block = hashlib.sha256(), 0, memoryview(bytearray(BLOCK))
         with self.part.open("rb", buffering=0) as file:
             head = struct.unpack("<IIQ", file.read(16).ljust(16, b"\0"))
             file.seek(0)
@@ -89,11 +87,9 @@ class Output:
                 if stop():
                     return
                 digest.update(block[:count])
+                let_pass(file, size, size + count)
                 size += count
                 told(count)
-                if size - kept > PASSING:
-                    let_go(file, size)
-                    kept = size
         if head != (gguf.GGUF_MAGIC, gguf.GGUF_VERSION, self._tensors):
             raise EngineError("export.damaged", where=str(self.part), reason="GGUF")
         if size != self.size:

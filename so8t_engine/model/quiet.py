@@ -1,5 +1,5 @@
-"""Importing this module keeps transformers, peft and bitsandbytes quiet: what they say concerns their own developers, and
-a person at the console sees our lines."""
+"""Importing this module keeps transformers, peft and bitsandbytes quiet: what they say concerns their own developers,
+and a person at the console sees our lines."""
 
 import logging
 import warnings

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from so8t_engine.disk import PASSING, let_go
+from so8t_engine.disk import let_pass
 from so8t_engine.errors import ModelError
 
 HEADER_LIMIT = 100 * 2**20
@@ -69,7 +69,6 @@ class Shards:
         for file in files:
             self.tensors |= read_header(file)
         self._open: dict[Path, BinaryIO] = {}
-        self._passed = 0
 
     def __enter__(self) -> "Shards":
         return self
@@ -108,14 +107,11 @@ class Shards:
                 self._open[file] = file.open("rb", buffering=0)
             stream = self._open[file]
             stream.seek(offset)
-            self._passed += len(rest)
-            if self._passed > PASSING:
-                let_go(stream, offset)
-                self._passed = 0
             while rest:
                 count = stream.readinto(rest)
                 if not count:
                     raise EOFError("cut short")
                 rest = rest[count:]
+            let_pass(stream, offset, stream.tell())
         except (OSError, EOFError) as error:
             raise ModelError("model.bad_shard", where=str(file), reason=error) from None

@@ -20,11 +20,10 @@ from made import environment
 from so8t_engine import disk
 from so8t_engine.errors import Busy, EngineError
 from so8t_engine.events import ConversionProgressed, GgufWritten
-from so8t_engine.export import gguf, output, stream, tensors
+from so8t_engine.export import gguf, stream, tensors
 from so8t_engine.export.gguf import convert
 from so8t_engine.export.metadata import Facts, named
 from so8t_engine.export.output import Output
-from so8t_engine.model import shards
 
 # What is told, and where it goes
 
@@ -50,8 +49,7 @@ def test_progress_counts_the_bytes_and_the_files_are_told_with_their_hashes(base
 def test_small_pieces_and_dropped_caches_make_the_same_files(base, tmp_path, monkeypatch):
     whole = export(base, None, tmp_path / "whole", "f16", "q8_0", "bf16")
     monkeypatch.setattr(tensors, "PIECE", 1024)  # the same memory many times over
-    for module in (output, shards):
-        monkeypatch.setattr(module, "PASSING", 1000)
+    monkeypatch.setattr(disk, "PASSING", 1000)
     pieces = export(base, None, tmp_path / "pieces", "f16", "q8_0", "bf16")
     for kind, event in pieces.items():
         assert sha256(Path(event.file)) == event.sha256 == whole[kind].sha256
