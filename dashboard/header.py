@@ -12,7 +12,10 @@ from dashboard.evaluate_cards import seconds_left
 from dashboard.export_progress import stage_now, whole
 from so8t_engine import Snapshot
 
-TABS = {"StartTraining": "train", "RunEvaluation": "evaluate", "ExportModel": "export", "StartVerification": "config"}
+TABS = {
+    "StartTraining": "train", "RunEvaluation": "evaluate", "RunAbTest": "ab_test", "ExportModel": "export",
+    "RunPipeline": "overnight", "RunJapaneseTest": "overnight", "StartVerification": "config",
+}  # fmt: skip
 """Where a job is watched: that tab has a dot while it runs."""
 
 SPARK_SAMPLES = 60

@@ -20,7 +20,16 @@ from so8t_engine import commands, config, errors, events
 from so8t_engine.audit import Condition as AuditCondition
 from so8t_engine.audit import Entry as AuditEntry
 from so8t_engine.audit import Verdict as AuditVerdict
-from so8t_engine.commands import ExportModel, LintDataset, RunEvaluation, StartTraining, StartVerification
+from so8t_engine.commands import (
+    ExportModel,
+    LintDataset,
+    RunAbTest,
+    RunEvaluation,
+    RunJapaneseTest,
+    RunPipeline,
+    StartTraining,
+    StartVerification,
+)
 from so8t_engine.config import Settings
 from so8t_engine.engine import Engine
 from so8t_engine.errors import BadInput, Busy, EngineError, SettingsError
@@ -33,7 +42,7 @@ from so8t_engine.voice import Voice
 
 __all__ = [
     "AuditCondition", "AuditEntry", "AuditVerdict", "BadInput", "Busy", "Engine", "EngineError", "EvaluationComparison",
-    "ExportModel", "FinishedEvaluation", "FinishedExport", "LintDataset", "Run", "RunEvaluation", "Settings",
-    "SettingsError", "Snapshot", "StartTraining", "StartVerification", "Voice", "commands", "config", "errors",
-    "events",
+    "ExportModel", "FinishedEvaluation", "FinishedExport", "LintDataset", "Run", "RunAbTest", "RunEvaluation",
+    "RunJapaneseTest", "RunPipeline", "Settings", "SettingsError", "Snapshot", "StartTraining", "StartVerification",
+    "Voice", "commands", "config", "errors", "events",
 ]  # fmt: skip

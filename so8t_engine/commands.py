@@ -78,3 +78,47 @@ class ExportModel(Command):
     gate: bool = True
     consent: bool = False
     prompts: str = ""
+
+
+class RunAbTest(Command):
+    """Have two models decide the same rows, and say which is better and how sure that is.
+
+    base, retrained: "original", id or folder of a run ("run:<id>" too), or folder of a model.
+    test_data: JSONL file with four-class rows; "" takes the test rows of the retrained model's run. Rows that one of
+        the two has been trained on are left out.
+    output: the test's own folder; "" makes a new one in the retrained model's run, or under `settings.runs`. A folder
+        that holds an interrupted test of the same models and rows is gone on with.
+    """
+
+    settings: Settings
+    base: str = "original"
+    retrained: str
+    test_data: str = ""
+    output: str = ""
+
+
+class RunJapaneseTest(Command):
+    """Ask a model questions in Japanese and check its answers.
+
+    model: "original", id or folder of a run ("run:<id>" too), folder of a model, or "ollama:<name>".
+    output: the folder that the results go to; "" makes a new one.
+    """
+
+    settings: Settings
+    model: str = "original"
+    output: str = ""
+
+
+class RunPipeline(Command):
+    """Run the overnight chain as `settings.pipeline` says.
+
+    output: the chain's own folder; "" goes on with the newest unfinished chain of the same settings, or makes a new
+        one under `settings.runs`.
+    skip, force: stages to leave out beside those of the settings, and stages to run again although an earlier try has
+        finished them, with all that follow.
+    """
+
+    settings: Settings
+    output: str = ""
+    skip: tuple[str, ...] = ()
+    force: tuple[str, ...] = ()

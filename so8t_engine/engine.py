@@ -18,7 +18,10 @@ from so8t_engine.commands import (
     Command,
     ExportModel,
     LintDataset,
+    RunAbTest,
     RunEvaluation,
+    RunJapaneseTest,
+    RunPipeline,
     StartTraining,
     StartVerification,
 )
@@ -141,6 +144,12 @@ def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
             return _evaluation(command, cancel)
         case ExportModel():
             return _export(command, cancel)
+        case RunAbTest():
+            return _ab_test(command, cancel)
+        case RunJapaneseTest():
+            return _japanese_test(command, cancel)
+        case RunPipeline():
+            return _pipeline(command, cancel)
     raise TypeError(f"no stage for {type(command).__name__}")
 
 
@@ -196,3 +205,31 @@ def _export(command: ExportModel, cancel: Cancel) -> Iterator[Event]:
     kinds = command.quantizations or settings.export.quantizations
     wish = Wish(kinds, command.name, command.gate, command.consent, command.prompts)
     yield from export(settings, voice, folder, wish, cancel)
+
+
+def _ab_test(command: RunAbTest, cancel: Cancel) -> Iterator[Event]:
+    from so8t_engine.evaluate.ab_test import ab_test
+
+    settings: Settings = command.settings
+    root = settings.resolve(settings.runs)
+    base, retrained = (voices.named(name, root, settings) for name in (command.base, command.retrained))
+    folder = Path(command.output) if command.output else run_folders.new_ab_test(root, retrained.run)
+    yield from ab_test(settings, base, retrained, folder, command.test_data, cancel)
+
+
+def _japanese_test(command: RunJapaneseTest, cancel: Cancel) -> Iterator[Event]:
+    from so8t_engine.export.japanese_test import OLLAMA, japanese_test
+
+    settings: Settings = command.settings
+    root = settings.resolve(settings.runs)
+    ours = not command.model.startswith(OLLAMA)
+    model = voices.named(command.model, root, settings) if ours else command.model.removeprefix(OLLAMA)
+    folder = Path(command.output) if command.output else run_folders.new_japanese_test(root, model.run if ours else None)
+    yield from japanese_test(settings, model, folder, cancel)
+
+
+def _pipeline(command: RunPipeline, cancel: Cancel) -> Iterator[Event]:
+    from so8t_engine.pipeline import open_pipeline, pipeline
+
+    place, resumed = open_pipeline(command.settings, command.output)
+    yield from pipeline(command.settings, place, resumed, command.skip, command.force, cancel)

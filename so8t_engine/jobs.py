@@ -107,7 +107,7 @@ class Worker:
     def settled(self) -> bool:
         """Whether the job has taken all the memory it will: a training that has done a step, others never."""
         snapshot = self._snapshot
-        if snapshot.command in ("StartVerification", "RunEvaluation", "ExportModel"):
+        if snapshot.command not in ("LintDataset", "StartTraining"):
             return False
         last = snapshot.steps.last
         return snapshot.command != "StartTraining" or (last is not None and last.time >= snapshot.started)

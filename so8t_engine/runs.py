@@ -11,6 +11,9 @@
         export/<id>/        GGUF files of its model; those of other models lie in runs/export-<id>/
         verification/       what was checked before it, when that was asked for; else in runs/verification-<id>/
         evaluation/<id>/    one evaluation of its model; those of other models lie in runs/evaluation-<id>/
+        ab_test/<id>/       one A/B test of its model; those of other models lie in runs/ab_test-<id>/
+        japanese_test/<id>/ one Japanese test of its model; those of other models lie in runs/japanese_test-<id>/
+    runs/pipeline-<id>/     one overnight chain: what it has done and where that lies
 """
 
 import json
@@ -161,6 +164,54 @@ class Export:
         return self.folder / "Modelfile"
 
 
+@dataclass(frozen=True)
+class AbTest:
+    """One A/B test's folder. Properties give paths; nothing is written here."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name.removeprefix("ab_test-")
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / "rows.jsonl"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "ab_test_results.json"
+
+    def answers(self, side: str, mode: str) -> Path:
+        """What one side ("base", "retrained") has decided so far in this mode, a line a row."""
+        return self.folder / f"{side}-{mode}.jsonl"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One overnight chain's folder. Properties give paths; nothing is written here."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name.removeprefix("pipeline-")
+
+    @property
+    def config_file(self) -> Path:
+        """The settings, frozen at the start."""
+        return self.folder / "config.yaml"
+
+    @property
+    def results(self) -> Path:
+        """What each stage has come to; written anew after each."""
+        return self.folder / "complete_pipeline_results.json"
+
+
 def create(folder: Path, settings: config.Settings, dataset_fingerprint: str) -> Run:
     """Make the folder of a new run. Raises BadInput when something else stands there."""
     if folder.exists() and any(folder.iterdir()):
@@ -230,6 +281,33 @@ def export_folders(root: Path) -> list[Path]:
     """Every folder that holds an export's results: under `root` and in its runs."""
     results = Export(Path()).results.name
     return [file.parent for file in (*root.glob(f"export-*/{results}"), *root.glob(f"*/export/*/{results}"))]
+
+
+def new_ab_test(root: Path, run: Path | None) -> Path:
+    """A folder for an A/B test of this run's model, or of models that belong to no run."""
+    return run / "ab_test" / new_id() if run else root / f"ab_test-{new_id()}"
+
+
+def ab_test_folders(root: Path) -> list[Path]:
+    """Every folder that holds an A/B test's plan: under `root` and in its runs. Newest first."""
+    plans = [*root.glob("ab_test-*/plan.json"), *root.glob("*/ab_test/*/plan.json")]
+    return [plan.parent for plan in sorted(plans, key=lambda plan: plan.parent.name[-22:], reverse=True)]
+
+
+def new_japanese_test(root: Path, run: Path | None) -> Path:
+    """A folder for a Japanese test of this run's model, or of one that belongs to no run."""
+    return run / "japanese_test" / new_id() if run else root / f"japanese_test-{new_id()}"
+
+
+def new_pipeline(root: Path) -> Path:
+    """A folder for a new overnight chain."""
+    return root / f"pipeline-{new_id()}"
+
+
+def pipeline_folders(root: Path) -> list[Path]:
+    """Every folder that holds an overnight chain's results. Newest first."""
+    results = Pipeline(Path()).results.name
+    return [file.parent for file in sorted(root.glob(f"pipeline-*/{results}"), reverse=True)]
 
 
 def find(root: Path, name: str) -> Run:

@@ -16,7 +16,7 @@ STATES = ("idle", "running", "stopping", "finished", "stopped", "failed", "inter
 
 QUIET = (
     e.HardwareSampled, e.StepFinished, e.EvaluationProgressed, e.ConversionProgressed, e.FidelityProgressed,
-    e.UploadProgressed,
+    e.UploadProgressed, e.AbTestProgressed, e.AbTestMeasured, e.JapaneseAnswerChecked,
 )  # fmt: skip
 """Too many for the log."""
 
@@ -67,6 +67,11 @@ class Snapshot:
     evaluation, evaluating, evaluated: of the present evaluation: what it is about, how far it is, what it has found.
     export, exporting, exported, fidelity: of the present export: what it is about, how far its present part is, the
         files that are whole, how they compare with the model. created, pushed: what Ollama has of it.
+    ab_test, ab_testing, ab_measured, ab_finished: of the present A/B test: what it is about, how far it is, the newest
+        figures of each mode, the verdict.
+    japanese, japanese_checked, japanese_finished: of the present Japanese test.
+    pipeline, stages, pipeline_finished: of the present overnight chain; its last stage may still be under way. What
+        the stage itself tells stands in the fields of its kind.
     failure: the event that ended a failed job.
     warnings: events that a person should see although the job goes on (a checkpoint that could not be written, one
         that was put aside, rows skipped).
@@ -106,6 +111,16 @@ class Snapshot:
     created: e.ModelCreated | None = None
     pushed: e.ModelPushed | None = None
     export_finished: e.ExportFinished | None = None
+    ab_test: e.AbTestOpened | None = None
+    ab_testing: e.AbTestProgressed | None = None
+    ab_measured: tuple[e.AbTestMeasured, ...] = ()
+    ab_finished: e.AbTestFinished | None = None
+    japanese: e.JapaneseTestOpened | None = None
+    japanese_checked: tuple[e.JapaneseAnswerChecked, ...] = ()
+    japanese_finished: e.JapaneseTestFinished | None = None
+    pipeline: e.PipelineOpened | None = None
+    stages: tuple[e.StageStarted | e.StageFinished, ...] = ()
+    pipeline_finished: e.PipelineFinished | None = None
     failure: e.JobFailed | None = None
     warnings: tuple[e.Event, ...] = ()
     log: tuple[e.Event, ...] = ()
@@ -114,6 +129,12 @@ class Snapshot:
     def active(self) -> bool:
         """Whether a job is under way."""
         return self.state in ("running", "stopping")
+
+    @property
+    def stage(self) -> str:
+        """The stage of the overnight chain that is under way; "" when none is."""
+        last = self.stages[-1] if self.stages else None
+        return last.stage if isinstance(last, e.StageStarted) else ""
 
     @property
     def step(self) -> int:
@@ -242,4 +263,27 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
             return {"pushed": event}
         case e.ExportFinished():
             return {"export_finished": event}
+        case e.AbTestOpened():
+            return {"ab_test": event, "ab_testing": None, "ab_measured": (), "ab_finished": None}
+        case e.AbTestProgressed():
+            return {"ab_testing": event}
+        case e.AbTestMeasured():
+            return {"ab_measured": (*(one for one in s.ab_measured if one.mode != event.mode), event)}
+        case e.AbTestFinished():
+            return {"ab_finished": event}
+        case e.JapaneseTestOpened():
+            return {"japanese": event, "japanese_checked": (), "japanese_finished": None}
+        case e.JapaneseAnswerChecked():
+            return {"japanese_checked": (*s.japanese_checked, event)}
+        case e.JapaneseTestFinished():
+            return {"japanese_finished": event}
+        case e.PipelineOpened():
+            return {"pipeline": event}
+        case e.StageStarted():
+            return {"stages": (*s.stages, event)}
+        case e.StageFinished():
+            begun = s.stages and s.stages[-1] == e.StageStarted(stage=event.stage, time=s.stages[-1].time)
+            return {"stages": (*(s.stages[:-1] if begun else s.stages), event)}
+        case e.PipelineFinished():
+            return {"pipeline_finished": event}
     return {}

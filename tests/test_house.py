@@ -12,10 +12,11 @@ FLOORS = [
     {"disk", "settings", "config", "config_edit", "config_faults", "config_text", "runs", "hardware", "ollama"},
     {
         "answer", "data", "measure", "checkpoint", "voice", "evaluations", "exports", "audit", "audit_chain", "audit_entries",
-        "audit_verdict",
+        "audit_verdict", "ab_tests", "pipelines",
     },
     {"model"},
     {"train", "chat", "evaluate", "export"},
+    {"pipeline"},
     {"verify", "verify_estimate", "verify_finding", "verify_inputs", "verify_machine", "verify_trial", "verify_victim"},
     {"commands", "snapshot", "jobs", "engine"},
     {"progress", "__main__", ""},

@@ -1,7 +1,9 @@
 """A resumed run is the same run: whatever stopped it, weights and losses end bit for bit where they would have."""
 
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from safetensors.torch import load_file
 
 from so8t_engine import checkpoint, config, runs
 from so8t_engine import events as e
+from so8t_engine.__main__ import main
 from so8t_engine.data.sources import fingerprint
 from so8t_engine.train.loop import train
 
@@ -127,42 +130,68 @@ def test_best_model_is_the_one_with_the_lowest_validation_loss(whole):
     assert best.best
 
 
-def command(settings_file, output):
-    return [sys.executable, "-m", "so8t_engine", "train", "--config", str(settings_file), "--output", str(output)]
+def arguments(settings_file, output):
+    return ["train", "--config", str(settings_file), "--output", str(output)]
 
 
-def test_kill_9_at_random_moments_then_the_same_command_ends_bit_identical(tmp_path, tiny_settings):
-    flat = config.to_values(tiny_settings) | {"train.epochs": 60, "checkpoint.interval_seconds": 1, "checkpoint.keep": 3}
-    settings = config.from_values(flat)
+def started(settings_file, output):
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "so8t_engine", *arguments(settings_file, output)]
+    return subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+
+
+def killed(settings_file, output, line, seconds):
+    """What the command says until it is killed: so many seconds after it has said a line that begins so."""
+    process, told = started(settings_file, output), []
+    for said in process.stdout:
+        told.append(said)
+        if said.startswith(line):
+            break
+    threading.Thread(target=process.stdout.read, daemon=True).start()  # a full pipe would hold it
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    return "".join(told)
+
+
+def secured(run):
+    """The last step of which a whole checkpoint stands on the disk; 0 if there is none."""
+    return max((json.loads(file.read_bytes())["step"] for file in run.checkpoints.glob("step-*/MANIFEST.json")), default=0)
+
+
+def assert_begins_after(step, told):
+    """The command has resumed at that step; at 0 it has begun anew; where all was done it has said so."""
+    resumed = re.search(r"^resumed at step (\d+) ", told, re.MULTILINE)
+    assert (int(resumed[1]) if resumed else 0) == step or "nothing to do" in told
+
+
+def test_kill_9_at_random_moments_then_the_same_command_ends_bit_identical(tmp_path, tiny_settings, capsys):
+    """A kill before anything is secured costs what was done; one after it costs what came since the checkpoint."""
+    flat = config.to_values(tiny_settings) | {
+        "train.epochs": 60, "train.validate_every": 10, "checkpoint.interval_seconds": 1, "checkpoint.keep": 3,
+    }  # fmt: skip
     file = tmp_path / "job.yaml"
-    file.write_text(config.to_yaml(settings), encoding="utf-8")
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    subprocess.run(command(file, straight), check=True, env=environment(), cwd=ROOT, capture_output=True)
-    chance = random.Random(time.time_ns())
-    kills = 0
-    while not (killed / "final_model" / "MANIFEST.json").exists() and kills < 3:
-        process = subprocess.Popen(command(file, killed), env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for line in process.stdout:  # training has begun: from here on every moment is as good as another
-            if line.startswith("step"):
-                break
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-        time.sleep(chance.uniform(0.2, 2.5))
-        process.kill()
-        process.wait()
-        kills += 1
-    result = subprocess.run(command(file, killed), check=True, env=environment(), cwd=ROOT, capture_output=True, text=True)
-    assert kills
-    assert "resumed at step" in result.stdout or "nothing to do" in result.stdout
-    assert_same_weights(killed / "final_model", straight / "final_model")
-    final = {x.step: x.loss for x in runs.Run.at(killed).events() if isinstance(x, e.StepFinished)}
-    assert final == losses(runs.Run.at(straight).events())
+    file.write_text(config.to_yaml(config.from_values(flat)), encoding="utf-8")
+    straight, broken = runs.Run.at(tmp_path / "straight"), runs.Run.at(tmp_path / "broken")
+    assert main(arguments(file, straight.folder)) == 0
+    chance, step = random.Random(time.time_ns()), 0
+    for line in ("step ", "checkpoint at step "):  # training has begun; a checkpoint stands
+        told = killed(file, broken.folder, line, chance.uniform(0.0, 0.8))
+        assert_begins_after(step, told)
+        step = secured(broken)
+    assert step, "the last kill came after a checkpoint"
+    capsys.readouterr()
+    assert main(arguments(file, broken.folder)) == 0
+    assert_begins_after(step, capsys.readouterr().out)
+    assert_same_weights(broken.final_model, straight.final_model)
+    assert losses(broken.events()) == losses(straight.events())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process alone")
 def test_ctrl_c_leaves_a_checkpoint_and_exit_code_1(tmp_path, tiny_settings):
     file = tmp_path / "job.yaml"
     file.write_text(config.to_yaml(config.from_values(config.to_values(tiny_settings) | {"train.epochs": 500})), encoding="utf-8")
-    process = subprocess.Popen(command(file, tmp_path / "out"), env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = started(file, tmp_path / "out")
     for line in process.stdout:
         if line.startswith("step"):
             break
