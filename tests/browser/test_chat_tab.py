@@ -22,10 +22,9 @@ def pace() -> float:
 
 
 @pytest.fixture
-def studio(tmp_path, serve, pace):
+def studio(open_studio, runs, pace):
     """The dashboard over a chat that answers by script."""
-    runs = tmp_path / "runs"
-    return serve(runs, "tests/scripted_chat.py", "--runs", str(runs), "--pace", str(pace))
+    return open_studio(runs, pace=pace)
 
 
 def part(page, name):

@@ -27,14 +27,14 @@ def runs(tmp_path):
 
 
 @pytest.fixture
-def studio(tmp_path, runs, serve):
+def studio(tmp_path, runs, open_studio):
     """The dashboard on the demo's settings."""
     settings = config.load(config.CONFIGS / "demo.yaml").model_copy(
         update={"runs": str(runs), "base_model": str(DEMO_MODEL)}
     )
     file = tmp_path / "evaluate.yaml"
     file.write_text(config.to_yaml(settings), encoding="utf-8")
-    return serve(runs, "-m", "dashboard", "--no-browser", "--config", str(file))
+    return open_studio(runs, config=file)
 
 
 def cell(page, expected, given, mode="scored"):

@@ -33,7 +33,7 @@ def limits() -> dict[str, object]:
 
 
 @pytest.fixture
-def studio(tmp_path, serve, ollama, limits):
+def studio(tmp_path, open_studio, ollama, limits):
     """The dashboard with one finished run of the demo model, and that Ollama."""
     runs = tmp_path / "runs"
     runs.mkdir()
@@ -42,7 +42,7 @@ def studio(tmp_path, serve, ollama, limits):
     make_run(runs, DEMO_MODEL, "retrained", dataset=values["dataset"])
     file = tmp_path / "export.yaml"
     file.write_text(config.to_yaml(config.from_values(values)), encoding="utf-8")
-    return serve(runs, "-m", "dashboard", "--no-browser", "--config", str(file))
+    return open_studio(runs, config=file)
 
 
 def ask_for(page, button: str, *, consent: bool = True, gate: bool = True) -> None:

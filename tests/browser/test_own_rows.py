@@ -22,7 +22,7 @@ def choose_rows(page, file, **values) -> None:
 def test_real_rows_are_trained_on_from_the_page_to_the_end(window, shared):
     page = window("/en/?tab=config")
     file = shared / "data" / "xstest_four_class_with_outputs.jsonl"
-    choose_rows(page, file, **{"train-epochs": "0.3", "data-max_length": "512"})
+    choose_rows(page, file, **{"train-epochs": "0.1", "data-max_length": "512"})
     page.locator("#train-decide").get_by_role("button", name="Start").click()
     page.wait_for_selector("#train-progress .so-is-finished", timeout=PATIENCE)
     expect(page.locator("#train-run")).to_contain_text("234")

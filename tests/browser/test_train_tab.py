@@ -37,6 +37,7 @@ def wait_for_state(page, state: str) -> None:
     page.wait_for_selector(f"#train-progress .so-is-{state}", timeout=TRAIN_SECONDS)
 
 
+@pytest.mark.parametrize("own_process", [True], ids=["process"])
 def test_start_watch_reload_stop_and_resume(window, studio):
     page = window()
     expect(page.locator("#train-situation")).to_contain_text("まだ実行がありません。")

@@ -2,10 +2,7 @@
 
 import errno
 import os
-import random
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +12,6 @@ import pytest
 import torch
 from gguf import GGUFReader
 from gguf_bases import NEVER, export, names, outputs, refused, sha256
-from made import environment
 
 from so8t_engine import disk
 from so8t_engine.errors import Busy, EngineError
@@ -95,7 +91,7 @@ def test_every_name_says_phi_3(given, expected):
 
 
 class Killed(BaseException):
-    """Stands for the death of the process: nothing of ours runs after it."""
+    """Stands for the death of the process: nothing of ours runs after it. A true one dies in test_export_command.py."""
 
 
 STEPS = ("begin", "write", "finish", "check", "publish")
@@ -150,39 +146,6 @@ def test_killed_at_every_step_no_named_file_is_partial_and_a_repeat_succeeds(
         export(base, adapter, folder, "f16", "q8_0")
         assert {name: sha256(folder / name) for name in names(folder)} == new
         shutil.rmtree(folder)
-
-
-VICTIM = """
-import sys, threading
-from pathlib import Path
-from so8t_engine.export.gguf import convert
-from so8t_engine.export.metadata import Facts
-base, adapter, folder = map(Path, sys.argv[1:])
-while True:
-    for given in (adapter, None):
-        for event in convert(base, given, {kind: folder / f"model-{kind}.gguf" for kind in ("f16", "q8_0")}, Facts(), threading.Event()):
-            print(type(event).__name__, flush=True)
-"""
-
-
-def test_a_process_killed_while_it_exports_leaves_whole_files(base, adapter, tmp_path):
-    good = {name: set() for name in ("model-f16.gguf", "model-q8_0.gguf")}
-    for given in (adapter, None):
-        export(base, given, tmp_path, "f16", "q8_0")
-        for name, hashes in good.items():
-            hashes.add(sha256(tmp_path / name))
-    draw = random.Random(0)
-    for _ in range(2):
-        command = [sys.executable, "-c", VICTIM, str(base), str(adapter), str(tmp_path)]
-        victim = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        victim.stdout.readline()
-        time.sleep(draw.uniform(0, 0.5))
-        victim.kill()
-        victim.communicate()
-        for name, hashes in good.items():
-            assert sha256(tmp_path / name) in hashes
-    export(base, adapter, tmp_path, "f16", "q8_0")
-    assert names(tmp_path) == set(good)
 
 
 @pytest.mark.parametrize("stage", ["write", "check"])
