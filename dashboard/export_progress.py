@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from dashboard import cards, numbers
+from dashboard import cards, job_cards, numbers
 from dashboard.bridge import Page
 from dashboard.export_cards import COMMAND, kind_name, model_name
 from dashboard.export_gate import share
@@ -15,33 +15,16 @@ STAGES = ("write", "check", "gate", "upload", "create")
 
 def situation(snapshot: Snapshot, page: Page) -> str:
     """How far the present export is, why it failed, or that it was stopped; "" when there is nothing to say."""
-    if snapshot.command != COMMAND:
-        return ""
-    if snapshot.active:
-        return _progress(snapshot, page)
-    if snapshot.failure:
-        return _failure(snapshot, snapshot.failure, page)
-    if snapshot.state == "stopped":
-        hint = page.t("export.progress.stopped_hint") if snapshot.export else ""
-        return cards.trouble(
-            page, page.t("export.progress.stopped"), hint=hint, actions=_go_on(snapshot, page), calm=True
-        )
-    return ""
-
-
-def _failure(snapshot: Snapshot, failure: events.JobFailed, page: Page) -> str:
-    what, hint = (page.error(failure.code, part, failure.facts) for part in ("what", "hint"))
-    about_settings = failure.code.startswith(("config.", "model.", "ollama."))
-    actions = cards.tab_link("config", page.t("train.edit_config"), kind="so-button") if about_settings else ""
-    again = "" if failure.code == "export.drifted" else _go_on(snapshot, page)  # it would drift again
-    return cards.trouble(
-        page, what, where=failure.where, hint=hint, details=failure.details, actions=again + actions,
+    return job_cards.situation(
+        snapshot, page, COMMAND, lambda key: page.t(f"export.progress.{key}"), lambda: _progress(snapshot, page),
+        _go_on(snapshot, page),
     )  # fmt: skip
 
 
 def _go_on(snapshot: Snapshot, page: Page) -> str:
-    """The button that goes on with the files that are whole."""
-    return cards.button("go_on", page.t("export.progress.go_on")) if snapshot.export else ""
+    """The button that goes on with the files that are whole; a file that has drifted would drift again."""
+    drifted = snapshot.failure and snapshot.failure.code == "export.drifted"
+    return cards.button("go_on", page.t("export.progress.go_on")) if snapshot.export and not drifted else ""
 
 
 def _progress(snapshot: Snapshot, page: Page) -> str:

@@ -17,9 +17,12 @@ POLICY = (
 )
 """Gradio compiles its templates in the page, hence 'unsafe-eval'; nothing may come from or go to another host."""
 
-STYLES = ("style.css", "config_tab.css", "evaluate_tab.css", "chat_tab.css", "export_tab.css", "system_tab.css")
+STYLES = (
+    "style.css", "config_tab.css", "evaluate_tab.css", "ab_test_tab.css", "chat_tab.css", "export_tab.css", "system_tab.css",
+)  # fmt: skip
 SCRIPTS = (
-    "charts.js", "page.js", "evaluate.js", "chat_answers.js", "chat_lists.js", "chat_panel.js", "chat.js", "export.js",
+    "charts.js", "page.js", "fetched.js", "evaluate.js", "ab_test.js", "chat_answers.js", "chat_lists.js",
+    "chat_panel.js", "chat.js", "export.js",
 )  # fmt: skip
 """In the order in which they are loaded."""
 
