@@ -25,7 +25,8 @@ SPARK_SAMPLES = 60
 def header(snapshot: Snapshot, page: Page) -> str:
     """The header's HTML."""
     share = progress(snapshot)
-    percent = "" if share is None else f"{100 * share:.0f}"
+    overall = overnight_progress.whole(snapshot) if snapshot.command == overnight_progress.COMMAND else share
+    percent = "" if overall is None else f"{100 * overall:.0f}"
     state = {"stopping": "running", "stopped": "idle", "interrupted": "failed"}.get(snapshot.state, snapshot.state)
     parts = _now(snapshot, page)
     line = " · ".join(text for _, text in parts)
