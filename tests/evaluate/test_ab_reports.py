@@ -4,13 +4,13 @@ import errno
 import os
 import warnings
 from io import BytesIO
-from xml.etree import ElementTree
 
 import ab_sample
 import pytest
 from fontTools.ttLib import TTFont
 from made import ROOT
 from PIL import Image
+from report_sample import part, words
 
 from so8t_engine import EngineError, ab_tests, errors
 from so8t_engine.answer.format import CLASSES
@@ -47,16 +47,6 @@ def report(folder):
 def bare(monkeypatch):
     """The page without its fonts, which take longest: for what it says."""
     monkeypatch.setattr(ab_page, "document", lambda title, body, foot: title + body + foot)
-
-
-def part(report, name):
-    """A section of the page; it is well-formed XML too."""
-    begin = report.index(f'<section id="{name}">')
-    return ElementTree.fromstring(report[begin : report.index("</section>", begin) + len("</section>")])
-
-
-def words(element):
-    return "".join(element.itertext())
 
 
 def points(found, plain):

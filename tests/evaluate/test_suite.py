@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import torch
 from canary import CANARY, SHOWN, make_run
-from made import row, write_rows
+from made import StopsAfter, row, write_rows
 from sklearn.metrics import accuracy_score, f1_score
 
 from so8t_engine import BadInput, EngineError, config, evaluations
@@ -128,18 +128,6 @@ def test_scored_decisions_are_those_of_reading_every_whole_answer(asked, scored)
             sums.append(sum(logits[start - 1 + i, token].item() for i, token in enumerate(suffix)))
         wanted = torch.tensor(sums).softmax(0).tolist()
         assert list(case["scored"]["probabilities"].values()) == pytest.approx(wanted, abs=1e-4)
-
-
-class StopsAfter(threading.Event):
-    """Set once it has been asked so often."""
-
-    def __init__(self, times):
-        super().__init__()
-        self.times = times
-
-    def is_set(self):
-        self.times -= 1
-        return self.times < 0
 
 
 def test_a_stopped_evaluation_goes_on_and_ends_like_one_in_a_piece(asked, whole, tmp_path, monkeypatch):
