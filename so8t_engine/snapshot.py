@@ -194,6 +194,11 @@ def _anew() -> dict:
     return {one.name: getattr(Snapshot(), one.name) for one in fields(Snapshot) if one.name not in kept}
 
 
+def _until(s: Snapshot, step: int) -> dict:
+    """The curves without what an earlier try has drawn beyond `step`."""
+    return {name: getattr(s, name).until(step) for name in ("steps", "validations", "scores")}
+
+
 def _changes(s: Snapshot, event: e.Event) -> dict:
     match event:
         case e.JobStarted():
@@ -218,11 +223,12 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
         case e.TrainingPlanned():
             return {"plan": event}
         case e.Resumed():
-            return {"resumes": s.resumes.append(event), "steps": s.steps.until(event.step),
-                    "validations": s.validations.until(event.step), "scores": s.scores.until(event.step), "saved": None, "failure": None}  # fmt: skip
+            return {"resumes": s.resumes.append(event), **_until(s, event.step), "saved": None, "failure": None}
         case e.StepFinished():
             seen = event.rotation_error if event.rotation_error is not None else s.rotation_error
-            return {"steps": s.steps.append(event), "rotation_error": seen}
+            again = s.steps.last is not None and event.step <= s.steps.last.step  # a try without a checkpoint begins anew
+            kept = _until(s, event.step - 1) if again else {"steps": s.steps}
+            return {**kept, "steps": kept["steps"].append(event), "rotation_error": seen}
         case e.ValidationFinished():
             return {"validations": s.validations.append(event)}
         case e.ValidationScored():

@@ -4,8 +4,9 @@ import sys
 import wave
 
 import pytest
+from scripted_chain import Script
 
-from so8t_engine import chime
+from so8t_engine import Engine, RunPipeline, chime, config
 from so8t_engine import events as e
 from so8t_engine.errors import EngineError
 from so8t_engine.settings import STAGES
@@ -42,6 +43,20 @@ def test_trouble_rings_once_the_chain_has_begun_and_is_passed_on(rings, begun, e
     with pytest.raises(EngineError):
         list(chime.rung(chain(), lambda: False))
     assert rings == expected
+
+
+@pytest.mark.parametrize("sound, heard, kinds", [
+    (True, False, ["stage_done"] * 6 + ["all_done"]), (True, True, []), (False, False, []),
+])  # fmt: skip
+def test_the_engine_rings_unless_it_is_muted_or_a_page_is_open(rings, tiny_settings, monkeypatch, sound, heard, kinds):
+    settings = config.from_values(config.to_values(tiny_settings) | {"pipeline.sound": sound})
+    Script(settings).install(monkeypatch)
+    engine = Engine(settings.resolve(settings.runs))
+    engine.heard = lambda: heard
+    engine.submit(RunPipeline(settings=settings))
+    engine.wait(30)
+    assert engine.snapshot().pipeline_finished and [kind for kind, _ in rings] == kinds
+    assert [(one.finished, one.results["tries"]) for one in engine.pipelines()] == [(True, 1)]
 
 
 @pytest.mark.parametrize("system", ["win32", "darwin", "linux"])

@@ -1,5 +1,6 @@
 """A whole chain on a tiny model: killed in every stage and started again it ends with the same results."""
 
+import gc
 import json
 import multiprocessing
 import random
@@ -11,7 +12,7 @@ from ollama_server import OllamaServer
 from ollama_store import Name
 from pipeline_setting import settings_for
 
-from so8t_engine import Engine, RunPipeline, Settings
+from so8t_engine import Engine, RunPipeline, Settings, pipeline
 from so8t_engine import events as e
 from so8t_engine.runs import Pipeline, Run
 from so8t_engine.settings import STAGES
@@ -21,8 +22,19 @@ KIND = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() e
 PROCESSES = multiprocessing.get_context(KIND)  # torch is loaded once for all tries, where the system can
 
 
-def night(settings: Settings, folder: str, told) -> None:
-    """One try, in a process of its own; tells the kind and the stage of each event."""
+def night(settings: Settings, folder: str, told, counting: bool) -> None:
+    """One try, in a process of its own; tells the kind and the stage of each event, and how many models are still in
+    memory behind each stage."""
+    if counting:
+        from transformers import PreTrainedModel
+
+        free = pipeline._free
+
+        def counted() -> None:
+            free()
+            told.send(("alive", str(sum(issubclass(type(one), PreTrainedModel) for one in gc.get_objects()))))
+
+        pipeline._free = counted
     engine = Engine(settings.resolve(settings.runs))
     engine.submit(RunPipeline(settings=settings, output=folder))
     for event in engine.follow():
@@ -33,7 +45,7 @@ def night(settings: Settings, folder: str, told) -> None:
 def tried(settings: Settings, folder: Path, kill_in: str = "", behind: int = 0) -> list[tuple[str, str]]:
     """What a try tells until its end, or until it is killed: `behind` events after the begin of a stage."""
     ours, theirs = PROCESSES.Pipe(duplex=False)
-    process = PROCESSES.Process(target=night, args=(settings, str(folder), theirs))
+    process = PROCESSES.Process(target=night, args=(settings, str(folder), theirs, not kill_in))
     process.start()
     theirs.close()
     told: list[tuple[str, str]] = []
@@ -75,6 +87,7 @@ def both(tmp_path_factory, tiny_model):
     places = [Pipeline.at(settings.resolve(settings.runs) / "pipeline-夜 (1)") for settings in (whole, killed)]
     told = tried(whole, places[0].folder)
     assert told[-1][0] == "JobFinished"
+    assert [count for kind, count in told if kind == "alive"] == ["0"] * len(STAGES), "each stage frees its model"
     for name, count in counts(told).items():
         servers[1].faults.create_gate = gate = threading.Event()
         if name != "ollama":

@@ -109,6 +109,13 @@ def test_steps_after_a_resume_replace_those_of_the_interrupted_try():
     assert list(live.steps) == list(shown.steps) and live.state == "running"
 
 
+def test_a_try_that_found_no_checkpoint_draws_its_curves_anew():
+    look = e.ValidationFinished(step=3, loss=1.0, label_nll=None, rows=1, seconds=1.0, best=True)
+    first = [*job(), *(step(n) for n in range(1, 5)), look]
+    shown = replay([*first, *job(resumed=True), step(1, loss=9.0), step(2, loss=9.0)])
+    assert [(s.step, s.loss) for s in shown.steps] == [(1, 9.0), (2, 9.0)] and len(shown.validations) == 0
+
+
 def test_ten_thousand_steps_keep_their_order_and_share_their_past():
     snapshot = Snapshot()
     for n in range(1, 10_001):
