@@ -12,16 +12,22 @@ HOSTILE = (
 )
 
 
-@pytest.fixture
-def opened(chromium, tmp_path):
-    """Opens the report with a hostile prompt in it. What it asks for, or complains of, fails the test."""
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """The report with a hostile prompt in it."""
     cases = report_sample.rows(160)
     cases[3] |= {"prompt": HOSTILE, "domain": HOSTILE}
     cases[3]["scored"] |= {"given": "ALLOW"}
     results = report_sample.results(cases)
     results["model"] |= {"name": f"再学習 {HOSTILE}", "base": HOSTILE}
-    file = tmp_path / "試し & <report>.html"
+    file = tmp_path_factory.mktemp("report") / "試し & <report>.html"
     file.write_text(page_of(results, cases), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def opened(chromium, file):
+    """Opens the report. What it asks for, or complains of, fails the test."""
     complaints: list[str] = []
     contexts = []
 
