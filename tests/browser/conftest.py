@@ -27,6 +27,10 @@ PATIENCE = 60_000
 """Milliseconds that a page is waited for: a loaded machine may be ten times slower than an idle one."""
 
 
+SHORT = ["train.batch_size=4", "train.validate_every=10", "train.epochs=1.0"]
+"""The demo's settings with steps of about a tenth of a second."""
+
+
 @dataclass
 class Studio:
     """A running dashboard: its address and its runs."""
@@ -131,7 +135,7 @@ def runs(tmp_path) -> Path:
 @pytest.fixture
 def settings_file(tmp_path, runs) -> Path:
     """The demo's settings, shortened, with runs in the test's folder."""
-    settings = config.load(config.CONFIGS / "demo.yaml", overrides=["train.validate_every=10", "train.epochs=1.0"])
+    settings = config.load(config.CONFIGS / "demo.yaml", overrides=SHORT)
     file = tmp_path / "試し & <test>.yaml" if os.name == "posix" else tmp_path / "試し & test.yaml"
     file.write_text(config.to_yaml(settings.model_copy(update={"runs": str(runs)})), encoding="utf-8")
     return file
