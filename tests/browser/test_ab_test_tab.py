@@ -63,61 +63,25 @@ def shown(page, timeout: int = 30_000):
     expect(page.locator('.so-ab-tested [data-part="cases"] header')).to_be_visible(timeout=timeout)
 
 
-def test_start_meet_a_failure_watch_it_fill_and_read_the_verdict(window, studio, run, tmp_path):
-    file = write_rows(tmp_path / "試し & rows.jsonl", [row(i, CLASSES[i % 4]) for i in range(COUNT)])
-    page, second = window(JA), window(EN)
-    expect(page.locator("#ab-test-results")).to_contain_text("まだ A/Bテストがありません")
-    expect(page.locator("#ab-test-base")).to_have_value("original")
-    expect(page.locator("#ab-test-retrained")).to_have_value(f"run:{run.id}")
-    start = page.get_by_role("button", name="A/Bテストを始める")
-    page.get_by_role("radio", name="JSONL ファイル").check()
-    page.keyboard.press("Control+Enter")
-    expect(page.locator("#ab-test-notice .so-trouble")).to_be_visible()
-    page.get_by_role("textbox", name="ファイルのパス").fill(f'"{file}"')
-    expect(start).not_to_have_class(re.compile("so-busy"))
-    start.click()
-    trouble = situation(page).get_by_role("alert")
-    expect(trouble).to_contain_text("split.json", timeout=TEST_SECONDS)
-    expect(page.locator("#ab-test-notice .so-trouble")).to_have_count(0)
-
-    run.split_file.write_text(json.dumps({"train": [], "validation": [], "test": []}), encoding="utf-8")
-    expect(start).not_to_have_class(re.compile("so-busy"))
-    start.click()
-    expect(second.locator("#ab-test-head").get_by_role("button", name="Stop")).to_be_visible(timeout=TEST_SECONDS)
-    expect(page.locator("#tab-ab_test-button")).to_have_class(re.compile("so-tab-runs"))
-    filling = situation(page).locator('[data-card="so-far-generated"]')
-    expect(filling.locator("tbody tr")).to_have_count(4, timeout=TEST_SECONDS)
-    expect(filling.locator('[data-metric="accuracy"] .so-ab-retrained')).to_contain_text("%", timeout=TEST_SECONDS)
-    expect(situation(second)).to_contain_text("The verdict is given once")
-
-    for one in (page, second):  # both windows show what came out, without a reload
-        shown(one, TEST_SECONDS)
-        expect(situation(one)).to_have_text("")
-    (folder,) = (run.folder / "ab_test").iterdir()
-    found = read(folder).results["winner"]
-    verdict = f"better_{found['winner']}" if found["code"] == "better" else found["code"]
-    expect(page.locator("[data-verdict]")).to_have_attribute("data-verdict", verdict)
-    expect(page.locator("#ab-test-list button")).to_have_count(1)
-    report = page.request.get(studio.url + page.get_by_role("link", name="レポートを開く").get_attribute("href"))
-    assert report.ok and "sandbox" in report.headers["content-security-policy"]
-
-    page.reload()
-    shown(page)
-    expect(page.get_by_role("radio", name="JSONL ファイル")).to_be_checked()
-    expect(page.get_by_role("textbox", name="ファイルのパス")).to_have_value(f'"{file}"')
-    expect(page.locator("[data-verdict]")).to_have_attribute("data-verdict", verdict)
-
-
-def test_the_cases_behind_the_verdict_and_what_one_does_next(window, runs, tmp_path, run):
+def test_a_person_compares_two_models(window, studio, run, tmp_path):
+    """One dashboard for all of it: to start one costs more than what is asked of it here."""
     asked = made_ab_test.rows(100)
-    place = made_ab_test.finished(runs / "ab_test-20261122-230000-aaaaaa", asked=asked, skills=(0.5, 0.9), retrained=run.id)
-    made_ab_test.finished(runs / "ab_test-20261122-220000-bbbbbb", asked=made_ab_test.rows(24), skills=(0.8, 0.8), created="2026-11-22T22:00:00+0900")
-    pairing = read(place).results["modes"]["generated"]["pairing"]
+    place = made_ab_test.finished(studio.runs / "ab_test-20261122-230000-aaaaaa", asked=asked, skills=(0.5, 0.9), retrained=run.id)
+    few = {"asked": made_ab_test.rows(24), "skills": (0.8, 0.8), "created": "2026-11-22T22:00:00+0900"}
+    made_ab_test.finished(studio.runs / "ab_test-20261122-220000-bbbbbb", **few)
     page = window(EN)
+    reads_the_verdict_and_its_cases(page, read(place).results["modes"]["generated"]["pairing"], tmp_path)
+    comes_back_to_what_was_looked_at(page)
+    second = sees_it_on_a_small_screen_in_the_other_language(window)
+    goes_on_from_the_verdict(page, run)
+    starts_one_meets_a_failure_and_watches_it_fill(page, second, run, tmp_path)
+    sees_what_came_out(page, second, studio, run)
+
+
+def reads_the_verdict_and_its_cases(page, pairing, tmp_path):
     shown(page)
     expect(page.locator(".so-ab-sentence")).to_have_text("The retrained model is better.")
     expect(page.locator(".so-mode-switch").get_by_role("button", name="Generated")).to_have_attribute("aria-pressed", "true")
-
     filters(page, "broken").focus()
     page.keyboard.press("Enter")
     expect(filters(page, "broken")).to_have_attribute("aria-pressed", "true")
@@ -132,23 +96,31 @@ def test_the_cases_behind_the_verdict_and_what_one_does_next(window, runs, tmp_p
     worst = page.locator('[data-chart="ab-generated-base"] [data-expected="REFUSE"][data-given="ALLOW"]')
     worst.click()
     expect(cases(page)).to_have_count(pairing["first"]["confusion"][3][0])
-    expect(page.locator(".so-cases")).to_be_focused()
+    expect(page.locator("#ab-test-results .so-cases")).to_be_focused()
     expect(worst).to_have_attribute("aria-pressed", "true")
     expect(page.locator('[data-chart="ab-generated-retrained"] [aria-pressed="true"]')).to_have_count(0)
+
+
+def comes_back_to_what_was_looked_at(page):
     filters(page, "both_wrong").click()
     page.get_by_role("button", name="Scored", exact=True).click()
     expect(cases(page).first).to_contain_text("Scored probabilities")
-
-    page.reload()  # what this window looks at survives; another one starts afresh, in its own language
+    page.reload()
     shown(page)
     expect(page.locator(".so-mode-switch").get_by_role("button", name="Scored")).to_have_attribute("aria-pressed", "true")
     expect(filters(page, "both_wrong")).to_have_attribute("aria-pressed", "true")
-    other = window(JA, viewport={"width": 420, "height": 900}, color_scheme="dark")
-    shown(other)
-    expect(other.locator(".so-ab-sentence")).to_have_text("再学習したモデルの方が良い結果です。")
-    expect(filters(other, "differ")).to_have_attribute("aria-pressed", "true")
-    assert other.evaluate("document.documentElement.scrollWidth") <= 420
 
+
+def sees_it_on_a_small_screen_in_the_other_language(window):
+    page = window(JA, viewport={"width": 420, "height": 900}, color_scheme="dark")
+    shown(page)
+    expect(page.locator(".so-ab-sentence")).to_have_text("再学習したモデルの方が良い結果です。")
+    expect(filters(page, "differ")).to_have_attribute("aria-pressed", "true")  # what the other window looks at is its own
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    return page
+
+
+def goes_on_from_the_verdict(page, run):
     page.locator("#ab-test-list button").last.click()
     expect(page.locator("[data-verdict]")).to_have_attribute("data-verdict", "undecided")
     page.get_by_role("button", name="Measure on other rows").click()
@@ -156,3 +128,44 @@ def test_the_cases_behind_the_verdict_and_what_one_does_next(window, runs, tmp_p
     page.locator("#ab-test-list button").first.click()
     page.get_by_role("link", name="Export the retrained model").click()
     expect(page.locator("#export-model")).to_have_value(f"run:{run.id}")
+    page.go_back()
+
+
+def starts_one_meets_a_failure_and_watches_it_fill(page, second, run, tmp_path):
+    file = write_rows(tmp_path / "試し & rows.jsonl", [row(i, CLASSES[i % 4]) for i in range(COUNT)])
+    expect(page.locator("#ab-test-base")).to_have_value("original")
+    expect(page.locator("#ab-test-retrained")).to_have_value(f"run:{run.id}")
+    expect(page.get_by_role("radio", name="A JSONL file")).to_be_checked()
+    start = page.get_by_role("button", name="Start A/B test")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#ab-test-notice .so-trouble")).to_be_visible()
+    page.get_by_role("textbox", name="Path of the file").fill(f'"{file}"')
+    expect(start).not_to_have_class(re.compile("so-busy"))
+    start.click()
+    trouble = situation(page).get_by_role("alert")
+    expect(trouble).to_contain_text("split.json", timeout=TEST_SECONDS)
+    expect(page.locator("#ab-test-notice .so-trouble")).to_have_count(0)
+
+    run.split_file.write_text(json.dumps({"train": [], "validation": [], "test": []}), encoding="utf-8")
+    expect(start).not_to_have_class(re.compile("so-busy"))
+    start.click()
+    expect(second.locator("#ab-test-head").get_by_role("button", name="停止")).to_be_visible(timeout=TEST_SECONDS)
+    expect(page.locator("#tab-ab_test-button")).to_have_class(re.compile("so-tab-runs"))
+    filling = situation(page).locator('[data-card="so-far-generated"]')
+    expect(filling.locator("tbody tr")).to_have_count(4, timeout=TEST_SECONDS)
+    expect(filling.locator('[data-metric="accuracy"] .so-ab-retrained')).to_contain_text("%", timeout=TEST_SECONDS)
+    expect(situation(second)).to_contain_text("途中の値です。")
+
+
+def sees_what_came_out(page, second, studio, run):
+    for one in (page, second):  # both windows show it, without a reload
+        expect(one.locator("#ab-test-list button")).to_have_count(3, timeout=TEST_SECONDS)
+        expect(situation(one)).to_have_text("")
+        shown(one)
+    (folder,) = (run.folder / "ab_test").iterdir()
+    found = read(folder).results["winner"]
+    verdict = f"better_{found['winner']}" if found["code"] == "better" else found["code"]
+    expect(page.locator("[data-verdict]")).to_have_attribute("data-verdict", verdict)
+    expect(page.locator(".so-ab-verdict")).to_contain_text("試し & rows.jsonl")
+    report = page.request.get(studio.url + page.get_by_role("link", name="Open the report").get_attribute("href"))
+    assert report.ok and "sandbox" in report.headers["content-security-policy"]

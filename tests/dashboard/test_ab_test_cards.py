@@ -116,8 +116,10 @@ def test_the_figures_have_their_place_before_the_first_row_and_fill_it(page, run
     assert Tags(before).seen.count("tr") == Tags(after).seen.count("tr"), "no line appears under a reader's eyes"
     assert page.t("ab_test.progress.not_yet") in before
     told = words(after.split('data-card="so-far-generated"')[0])
-    for shown in ("70.0 % [60.0, 80.0]", "+0.090 [0.010, 0.200]", page.t("evaluate.compare.points", value="-6.0"), "21.0 %"):
+    for shown in ("70.0 % [60.0, 80.0]", "+0.090 [0.010, 0.200]", page.t("evaluate.compare.points", value="-6.0")):
         assert shown in told
+    for change, count in (("fixed", 21), ("broken", 13), ("both", 60), ("neither", 6)):
+        assert f"{page.t(f'ab_test.changes.{change}')} {count} {count}.0 %" in told
     assert page.t("evaluate.lead.over_refusal_none") in after, "what no row could show is a dash with its reason"
     assert page.t("ab_test.progress.preliminary") in told
     assert "so-ab-for-" not in after, "figures on the way decide nothing"
@@ -246,6 +248,19 @@ def test_every_difference_stands_with_its_test(page, tested):
             assert page.t(f"ab_test.tests.better_{'retrained' if better else 'base'}") in told
         elif found["rows_needed"]:
             assert page.t("ab_test.tests.more", rows=f"{found['rows_needed']:,}") in told
+
+
+def test_each_side_keeps_its_own_figures(page, tested):
+    one = tested("better_retrained")
+    for mode in MODES:
+        pairing = one.results["modes"][mode]["pairing"]
+        card = ab_test_results.shown(one, page).split(f'data-card="figures-{mode}"')[1].split("</section>")[0]
+        line = re.search(r'data-metric="accuracy".*?</tr>', card)[0]
+        for side, which in (("base", "first"), ("retrained", "second")):
+            cell = re.search(rf'class="so-ab-{side}">.*?</td>', line)[0]
+            assert f"{100 * pairing[which]['accuracy']['value']:.1f} %" in words(cell)
+        for change, count in (("fixed", "only_second"), ("broken", "only_first"), ("both", "both"), ("neither", "neither")):
+            assert f"{page.t(f'ab_test.changes.{change}')} {pairing[count]} " in words(card)
 
 
 def test_results_that_somebody_has_edited_are_a_card(page, tested):

@@ -62,6 +62,7 @@ def test_the_list_names_every_test_and_none_that_runs(client, engine, root, one,
     found = client.get("/ab_tests?language=en").json()
     assert found["keys"] == [key(one.folder)]
     assert "Retrained is better" in found["list"] and "Scored 5 / 160" in found["interrupted"]
+    assert "No A/B test yet" in found["empty"]
     assert "no retrained model yet" in found["no_runs"] and found["models"]["retrained"] == ""
     folder = str(root / "ab_test-20261121-230000-bbbbbb")
     opened = events.AbTestOpened(
