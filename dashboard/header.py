@@ -6,7 +6,7 @@ The element's data attributes carry the same to the page's title and favicon (pa
 from collections.abc import Sequence
 from html import escape
 
-from dashboard import cards, numbers, overnight_progress
+from dashboard import ab_test_cards, cards, numbers, overnight_progress
 from dashboard.bridge import Page
 from dashboard.evaluate_cards import seconds_left
 from dashboard.export_progress import stage_now, whole
@@ -25,7 +25,8 @@ SPARK_SAMPLES = 60
 def header(snapshot: Snapshot, page: Page) -> str:
     """The header's HTML."""
     share = progress(snapshot)
-    percent = "" if share is None else f"{100 * share:.0f}"
+    overall = overnight_progress.whole(snapshot) if snapshot.command == overnight_progress.COMMAND else share
+    percent = "" if overall is None else f"{100 * overall:.0f}"
     state = {"stopping": "running", "stopped": "idle", "interrupted": "failed"}.get(snapshot.state, snapshot.state)
     parts = _now(snapshot, page)
     line = " · ".join(text for _, text in parts)
@@ -60,13 +61,16 @@ def command(snapshot: Snapshot, page: Page) -> str:
 
 
 def progress(snapshot: Snapshot) -> float | None:
-    """The share of the steps that are done, of the rows of the mode that is measured, or of the export's work; in an
-    overnight chain that of its present stage.
+    """The share of the steps that are done, of the rows of the mode that is measured, of the A/B test's decisions, or of
+    the export's work; in an overnight chain that of its present stage.
 
     None before it is known.
     """
     if snapshot.command == overnight_progress.COMMAND:
         return overnight_progress.share(snapshot)
+    if snapshot.command == ab_test_cards.COMMAND:
+        now = snapshot.ab_testing
+        return now.done / now.total if now and now.total else None
     if snapshot.export and snapshot.active:
         return whole(snapshot)
     if snapshot.evaluating:
@@ -93,7 +97,11 @@ def _now(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
         parts.append(("steps", f"{page.t(f'evaluate.mode.{now.mode}')} {now.done:,}/{now.total:,}"))
     if snapshot.export and snapshot.active:
         parts.append(("steps", stage_now(snapshot, page)))
-    return parts + _left(seconds_left(now) if now else snapshot.seconds_left, snapshot, page)
+    left = seconds_left(now) if now else snapshot.seconds_left
+    if tested := snapshot.ab_testing if snapshot.active and snapshot.command == ab_test_cards.COMMAND else None:
+        parts.append(("steps", f"{ab_test_cards.at_work(tested, page)} {tested.done:,}/{tested.total:,}"))
+        left = tested.seconds_left if tested.done < tested.total else None
+    return parts + _left(left, snapshot, page)
 
 
 def _stage(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:

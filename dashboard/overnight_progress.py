@@ -4,8 +4,9 @@ What earlier stages have left on the snapshot does not count: `Snapshot.stage` s
 """
 
 from dashboard.bridge import Page
-from dashboard.evaluate_cards import seconds_left
-from dashboard.export_progress import stage_now, whole
+from dashboard.evaluate_cards import PARTS, seconds_left
+from dashboard.export_progress import stage_now
+from dashboard.export_progress import whole as export_whole
 from so8t_engine import Snapshot, events
 
 COMMAND = "RunPipeline"
@@ -38,9 +39,18 @@ def count(snapshot: Snapshot, page: Page) -> str:
 def share(snapshot: Snapshot) -> float | None:
     """How much of the stage is done, 0.0 to 1.0; None before that is known."""
     if snapshot.stage == "export":
-        return whole(snapshot) if snapshot.export else None
+        return export_whole(snapshot) if snapshot.export else None
     done, total = _done(snapshot)
-    return min(1.0, done / total) if total else None
+    number, parts = _part(snapshot)
+    return (number + min(1.0, done / total)) / parts if total else None
+
+
+def whole(snapshot: Snapshot) -> float | None:
+    """How much of the chain is done: each stage counts the same, for nobody knows yet how long the later ones take."""
+    if snapshot.pipeline is None:
+        return None
+    ended = {event.stage for event in snapshot.stages if isinstance(event, events.StageFinished)}
+    return (len(ended) + (share(snapshot) or 0.0)) / len(snapshot.pipeline.stages)
 
 
 def left(snapshot: Snapshot) -> float | None:
@@ -49,7 +59,8 @@ def left(snapshot: Snapshot) -> float | None:
         case "train":
             return snapshot.seconds_left
         case "evaluate" if snapshot.evaluating:
-            return seconds_left(snapshot.evaluating)
+            number, parts = _part(snapshot)
+            return seconds_left(snapshot.evaluating) if number == parts - 1 else None
         case "ab_test" if snapshot.ab_testing:
             return snapshot.ab_testing.seconds_left
         case "japanese_test" if snapshot.japanese_checked:
@@ -57,6 +68,15 @@ def left(snapshot: Snapshot) -> float | None:
             asked = snapshot.japanese_checked
             return sum(one.seconds for one in asked) / len(asked) * (total - done)
     return None
+
+
+def _part(snapshot: Snapshot) -> tuple[int, int]:
+    """(number, parts): an evaluation goes through the rows once for each of its parts; number counts from 0."""
+    opened, told = snapshot.evaluation, snapshot.evaluating
+    if snapshot.stage != "evaluate" or not (opened and told):
+        return 0, 1
+    parts = [part for mode in opened.modes for part in PARTS[mode]]
+    return (parts.index(told.mode), len(parts)) if told.mode in parts else (0, 1)
 
 
 def _done(snapshot: Snapshot) -> tuple[int, int]:
@@ -70,8 +90,8 @@ def _done(snapshot: Snapshot) -> tuple[int, int]:
             return told.done, told.total
         case "ollama" if isinstance(told := snapshot.exporting, events.UploadProgressed):
             return told.sent, told.total
-        case "japanese_test" if snapshot.japanese_checked:
-            last = snapshot.japanese_checked[-1]
-            before = 0 if snapshot.japanese.model == "original" else last.total  # the original is asked first
-            return before + last.done, 2 * last.total
+        case "japanese_test" if opened := snapshot.japanese:
+            before = 0 if opened.model == "original" else opened.prompts  # the original is asked first
+            asked = snapshot.japanese_checked
+            return before + (asked[-1].done if asked else 0), 2 * opened.prompts
     return 0, 0

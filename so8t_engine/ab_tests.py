@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from so8t_engine import runs
-from so8t_engine.errors import BadInput, sentence
-from so8t_engine.evaluations import joined, results_in
+from so8t_engine.errors import sentence
+from so8t_engine.evaluations import joined, readable, results_in
 from so8t_engine.runs import AbTest
 
 VERSION = 1
@@ -59,13 +59,7 @@ def read(folder: Path) -> Finished:
 
 def finished(root: Path) -> list[Finished]:
     """Every A/B test with readable results under `root` and in its runs, newest first."""
-    found = []
-    for folder in runs.ab_test_folders(root):
-        try:
-            found.append(read(folder))
-        except BadInput:
-            continue  # interrupted, or of another version
-    return found
+    return readable(runs.ab_test_folders(root), read)
 
 
 def interrupted(root: Path) -> list[AbTest]:

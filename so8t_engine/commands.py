@@ -1,5 +1,7 @@
 """What a person asks for: one frozen record for each wish, imperative, JSON both ways."""
 
+from typing import Literal
+
 from so8t_engine.config import Settings
 from so8t_engine.record import Record
 
@@ -115,13 +117,15 @@ class RunJapaneseTest(Command):
 class RunPipeline(Command):
     """Run the overnight chain as `settings.pipeline` says.
 
-    output: the chain's own folder; "" goes on with the newest unfinished chain of the same settings, or makes a new
-        one under `settings.runs`.
+    output: the chain's own folder; "" for one under `settings.runs`.
+    resume: whether, without `output`, the newest unfinished chain of the same settings is gone on with ("auto") or a
+        new one made ("never").
     skip, force: stages to leave out beside those of the settings, and stages to run again although an earlier try has
         finished them, with all that follow.
     """
 
     settings: Settings
     output: str = ""
+    resume: Literal["auto", "never"] = "auto"
     skip: tuple[str, ...] = ()
     force: tuple[str, ...] = ()

@@ -235,6 +235,6 @@ def _japanese_test(command: RunJapaneseTest, cancel: Cancel) -> Iterator[Event]:
 def _pipeline(command: RunPipeline, cancel: Cancel, heard: Callable[[], bool]) -> Iterator[Event]:
     from so8t_engine.pipeline import open_pipeline, pipeline
 
-    place, resumed = open_pipeline(command.settings, command.output)
+    place, resumed = open_pipeline(command.settings, command.output, command.resume)
     chain = pipeline(command.settings, place, resumed, command.skip, command.force, cancel)
     yield from rung(chain, heard) if command.settings.pipeline.sound else chain

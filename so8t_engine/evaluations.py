@@ -1,15 +1,20 @@
 """Finished evaluations as a page reads them: their figures, their cases, and two of them side by side."""
 
 import json
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from so8t_engine import runs
 from so8t_engine.errors import BadInput
 from so8t_engine.measure.metrics import Summary, summary
 from so8t_engine.measure.statistics import sign_test
 from so8t_engine.runs import Evaluation
+
+T = TypeVar("T")
 
 VERSION = 1
 MODES = ("scored", "generated")
@@ -84,13 +89,7 @@ def read(folder: Path) -> Finished:
 
 def finished(root: Path) -> list[Finished]:
     """Every evaluation with readable results under `root` and in its runs, newest first."""
-    found = []
-    for folder in runs.evaluation_folders(root):
-        try:
-            found.append(read(folder))
-        except BadInput:
-            continue  # interrupted, or of another version
-    return found
+    return readable(runs.evaluation_folders(root), read)
 
 
 def interrupted(root: Path) -> list[Evaluation]:
@@ -122,6 +121,15 @@ def results_in(file: Path, version: int, parts: dict[str, type]) -> dict:
     if lacking:
         raise BadInput("evaluate.bad_results", where=str(file), reason=f"no {', '.join(lacking)}")
     return results
+
+
+def readable(folders: Iterable[Path], read: Callable[[Path], T]) -> list[T]:
+    """What `read` finds in these folders; what was interrupted, or is of another version, is left out."""
+    found = []
+    for folder in folders:
+        with suppress(BadInput):
+            found.append(read(folder))
+    return found
 
 
 def joined(rows: Path, journals: dict[str, Path]) -> list[dict]:

@@ -30,15 +30,16 @@ FREE = (
 """May be changed before a chain goes on: no result of an earlier stage depends on them."""
 
 
-def open_pipeline(settings: Settings, output: str) -> tuple[Pipeline, bool]:
+def open_pipeline(settings: Settings, output: str, resume: str = "auto") -> tuple[Pipeline, bool]:
     """The chain that a command means, and whether an earlier try has begun it. Nothing is written.
 
-    output: the chain's own folder; "" for the newest unfinished chain of the same settings, or a new one.
+    output: the chain's own folder; "" for the newest unfinished chain of the same settings, or a new one; with `resume`
+        "never" for a new one.
     Raises BadInput when the folder holds something else, or a chain of other settings.
     """
     root = settings.resolve(settings.runs)
     if not output:
-        for stored in pipelines.stored(root):
+        for stored in pipelines.stored(root) if resume == "auto" else ():
             if not stored.finished and _goes_on(stored, settings):
                 return stored.place, True
         return Pipeline.at(runs.new_pipeline(root)), False

@@ -10,7 +10,7 @@ import weakref
 import pytest
 import torch
 from canary import CANARY, SHOWN, make_run
-from made import ROOT, environment, row, write_rows
+from made import ROOT, StopsAfter, environment, row, write_rows
 from scipy.stats import binomtest, ttest_rel, wilcoxon
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
@@ -188,18 +188,6 @@ def test_the_timed_answers_come_in_turns_and_the_models_are_warm(place, tmp_path
     assert spoken[2:6] == [(1, side) for side in turns]
     assert spoken[6:10] == [(10, side) for side in turns]
     assert spoken[10:] == [(2, side) for side in turns[:2]], "the rest"
-
-
-class StopsAfter(threading.Event):
-    """Set once it has been asked so often."""
-
-    def __init__(self, times):
-        super().__init__()
-        self.times = times
-
-    def is_set(self):
-        self.times -= 1
-        return self.times < 0
 
 
 def without_times(value):

@@ -11,6 +11,7 @@ import report_sample
 from fontTools.ttLib import TTFont
 from made import ROOT
 from PIL import Image
+from report_sample import part, words
 
 from so8t_engine import EngineError, errors
 from so8t_engine.answer.format import CLASSES
@@ -51,16 +52,6 @@ def written(results: dict, cases: list[dict], folder) -> str:
         write_reports(results, iter(cases), folder)
     assert sorted(file.name for file in folder.iterdir()) == sorted(REPORTS)
     return (folder / REPORTS[0]).read_text(encoding="utf-8")
-
-
-def part(report: str, name: str) -> ElementTree.Element:
-    """A section of the page; it is well-formed XML too."""
-    begin = report.index(f'<section id="{name}">')
-    return ElementTree.fromstring(report[begin : report.index("</section>", begin) + len("</section>")])
-
-
-def words(element: ElementTree.Element) -> str:
-    return "".join(element.itertext())
 
 
 def cells(element: ElementTree.Element) -> list[list[str]]:

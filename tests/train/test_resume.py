@@ -1,7 +1,9 @@
 """A resumed run is the same run: whatever stopped it, weights and losses end bit for bit where they would have."""
 
-import os
+import _thread
+import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -9,11 +11,12 @@ import threading
 import time
 
 import pytest
-from made import ROOT, environment
+from made import ROOT, eight_steps, environment, forty_rows
 from safetensors.torch import load_file
 
 from so8t_engine import checkpoint, config, runs
 from so8t_engine import events as e
+from so8t_engine.__main__ import main
 from so8t_engine.data.sources import fingerprint
 from so8t_engine.train.loop import train
 
@@ -48,11 +51,13 @@ def assert_same_weights(one, other):
     assert all(a[name].equal(b[name]) for name in a)
 
 
-@pytest.fixture
-def whole(tiny_settings):
-    """A run that nothing has stopped."""
-    run = new_run(tiny_settings, "whole")
-    return run, list(train(tiny_settings, run, CancelAfter()))
+@pytest.fixture(scope="module")
+def whole(tiny_model, tmp_path_factory):
+    """A run that nothing has stopped, on the same rows as those of `tiny_settings`."""
+    folder = tmp_path_factory.mktemp("whole")
+    settings = eight_steps(tiny_model, forty_rows(folder), folder / "runs")
+    run = new_run(settings, "whole")
+    return run, list(train(settings, run, CancelAfter()))
 
 
 def validations(events):
@@ -72,6 +77,17 @@ def test_stopped_and_resumed_run_is_bit_identical(tiny_settings, whole, looks, d
     assert not set(losses(first)) & set(losses(second))
     assert validations(first) | validations(second) == validations(whole[1])
     assert_same_weights(run.final_model, whole[0].final_model)
+
+
+def test_resumed_run_is_bit_identical_on_several_threads(tiny_settings, several_threads):
+    settings = config.from_values(config.to_values(tiny_settings) | {"train.epochs": 0.75})
+    straight, run = new_run(settings, "straight"), new_run(settings, "stopped")
+    whole = list(train(settings, straight, CancelAfter()))
+    first = list(train(settings, run, CancelAfter(5)))
+    second = list(train(settings, run, CancelAfter()))
+    assert [x.step for x in second if isinstance(x, e.Resumed)] == [1]
+    assert losses(first) | losses(second) == losses(whole)
+    assert_same_weights(run.final_model, straight.final_model)
 
 
 def test_best_model_that_cannot_be_written_costs_a_warning_not_the_run(tiny_settings):
@@ -127,48 +143,86 @@ def test_best_model_is_the_one_with_the_lowest_validation_loss(whole):
     assert best.best
 
 
-def command(settings_file, output):
-    return [sys.executable, "-m", "so8t_engine", "train", "--config", str(settings_file), "--output", str(output)]
+@pytest.fixture
+def signals():
+    """Puts back the handlers that the command line sets in this process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
-def test_kill_9_at_random_moments_then_the_same_command_ends_bit_identical(tmp_path, tiny_settings):
-    flat = config.to_values(tiny_settings) | {"train.epochs": 60, "checkpoint.interval_seconds": 1, "checkpoint.keep": 3}
-    settings = config.from_values(flat)
+def arguments(settings_file, output):
+    return ["train", "--config", str(settings_file), "--output", str(output)]
+
+
+def killed(settings_file, output, line, seconds):
+    """What the command says in a process of its own that is killed so many seconds after a line that begins so."""
+    command = [sys.executable, "-m", "so8t_engine", *arguments(settings_file, output)]
+    process = subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    told = []
+    for said in process.stdout:
+        told.append(said)
+        if said.startswith(line):
+            break
+    threading.Thread(target=process.stdout.read, daemon=True).start()  # a full pipe would hold it
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    return "".join(told)
+
+
+def secured(run):
+    """The last step of which a whole checkpoint stands on the disk; 0 if there is none."""
+    return max((json.loads(file.read_bytes())["step"] for file in run.checkpoints.glob("step-*/MANIFEST.json")), default=0)
+
+
+def assert_begins_after(step, told):
+    """The command has resumed at that step; at 0 it has begun anew; where all was done it has said so."""
+    resumed = re.search(r"^resumed at step (\d+) ", told, re.MULTILINE)
+    assert (int(resumed[1]) if resumed else 0) == step or "nothing to do" in told
+
+
+def test_kill_9_at_random_moments_then_the_same_command_ends_bit_identical(tmp_path, tiny_settings, capsys, signals):
+    """A kill before anything is secured costs what was done; one after it costs what came since the checkpoint."""
+    flat = config.to_values(tiny_settings) | {
+        "train.epochs": 25, "train.validate_every": 10, "checkpoint.interval_seconds": 1, "checkpoint.keep": 3,
+    }  # fmt: skip
     file = tmp_path / "job.yaml"
-    file.write_text(config.to_yaml(settings), encoding="utf-8")
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    subprocess.run(command(file, straight), check=True, env=environment(), cwd=ROOT, capture_output=True)
-    chance = random.Random(time.time_ns())
-    kills = 0
-    while not (killed / "final_model" / "MANIFEST.json").exists() and kills < 3:
-        process = subprocess.Popen(command(file, killed), env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for line in process.stdout:  # training has begun: from here on every moment is as good as another
-            if line.startswith("step"):
-                break
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-        time.sleep(chance.uniform(0.2, 2.5))
-        process.kill()
-        process.wait()
-        kills += 1
-    result = subprocess.run(command(file, killed), check=True, env=environment(), cwd=ROOT, capture_output=True, text=True)
-    assert kills
-    assert "resumed at step" in result.stdout or "nothing to do" in result.stdout
-    assert_same_weights(killed / "final_model", straight / "final_model")
-    final = {x.step: x.loss for x in runs.Run.at(killed).events() if isinstance(x, e.StepFinished)}
-    assert final == losses(runs.Run.at(straight).events())
+    file.write_text(config.to_yaml(config.from_values(flat)), encoding="utf-8")
+    straight, broken = runs.Run.at(tmp_path / "straight"), runs.Run.at(tmp_path / "broken")
+    assert main(arguments(file, straight.folder)) == 0
+    chance, step = random.Random(time.time_ns()), 0
+    for line in ("step ", "checkpoint at step "):  # training has begun; a checkpoint stands
+        told = killed(file, broken.folder, line, chance.uniform(0.0, 0.8))
+        assert_begins_after(step, told)
+        step = secured(broken)
+    assert step, "the last kill came after a checkpoint"
+    capsys.readouterr()
+    assert main(arguments(file, broken.folder)) == 0
+    assert_begins_after(step, capsys.readouterr().out)
+    assert_same_weights(broken.final_model, straight.final_model)
+    assert losses(broken.events()) == losses(straight.events())
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process alone")
-def test_ctrl_c_leaves_a_checkpoint_and_exit_code_1(tmp_path, tiny_settings):
+def test_ctrl_c_leaves_a_checkpoint_and_exit_code_1(tmp_path, tiny_settings, capsys, signals):
     file = tmp_path / "job.yaml"
     file.write_text(config.to_yaml(config.from_values(config.to_values(tiny_settings) | {"train.epochs": 500})), encoding="utf-8")
-    process = subprocess.Popen(command(file, tmp_path / "out"), env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if line.startswith("step"):
-            break
-    process.send_signal(signal.SIGINT)
-    rest = process.stdout.read()
-    assert process.wait(30) == 1
-    assert "(stop)" in rest
-    found, faults = checkpoint.newest_good(tmp_path / "out" / "checkpoints")
+    run, ended = runs.Run.at(tmp_path / "out"), threading.Event()
+
+    def press():
+        while not any(isinstance(event, e.StepFinished) for event in run.events()):
+            if ended.wait(0.05):
+                return
+        _thread.interrupt_main(signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    try:
+        assert main(arguments(file, run.folder)) == 1
+    finally:
+        ended.set()
+        presser.join()
+    assert "(stop)" in capsys.readouterr().out
+    found, faults = checkpoint.newest_good(run.checkpoints)
     assert found and not faults
