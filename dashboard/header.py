@@ -6,8 +6,7 @@ The element's data attributes carry the same to the page's title and favicon (pa
 from collections.abc import Sequence
 from html import escape
 
-from dashboard import cards, numbers, overnight_progress
-from dashboard.ab_test_cards import COMMAND, at_work
+from dashboard import ab_test_cards, cards, numbers, overnight_progress
 from dashboard.bridge import Page
 from dashboard.evaluate_cards import seconds_left
 from dashboard.export_progress import stage_now, whole
@@ -69,7 +68,7 @@ def progress(snapshot: Snapshot) -> float | None:
     """
     if snapshot.command == overnight_progress.COMMAND:
         return overnight_progress.share(snapshot)
-    if snapshot.command == COMMAND:
+    if snapshot.command == ab_test_cards.COMMAND:
         now = snapshot.ab_testing
         return now.done / now.total if now and now.total else None
     if snapshot.export and snapshot.active:
@@ -99,8 +98,8 @@ def _now(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
     if snapshot.export and snapshot.active:
         parts.append(("steps", stage_now(snapshot, page)))
     left = seconds_left(now) if now else snapshot.seconds_left
-    if tested := snapshot.ab_testing if snapshot.active and snapshot.command == COMMAND else None:
-        parts.append(("steps", f"{at_work(tested, page)} {tested.done:,}/{tested.total:,}"))
+    if tested := snapshot.ab_testing if snapshot.active and snapshot.command == ab_test_cards.COMMAND else None:
+        parts.append(("steps", f"{ab_test_cards.at_work(tested, page)} {tested.done:,}/{tested.total:,}"))
         left = tested.seconds_left if tested.done < tested.total else None
     return parts + _left(left, snapshot, page)
 

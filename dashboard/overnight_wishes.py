@@ -1,6 +1,5 @@
 """What a person asks for at the Overnight tab, as the engine's command or as a change of the draft."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from dashboard.bridge import Bridge

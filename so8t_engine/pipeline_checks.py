@@ -13,7 +13,7 @@ from so8t_engine.evaluate.rows import choose
 from so8t_engine.export import llama
 from so8t_engine.export.model_name import ModelName
 from so8t_engine.export.standing import standing
-from so8t_engine.model.load import check_folder
+from so8t_engine.model.folder import check_folder
 from so8t_engine.pipeline_chain import Chain
 from so8t_engine.pipeline_record import Entry
 from so8t_engine.settings import STAGES, Settings

@@ -51,9 +51,7 @@ class Printer:
             self._trouble(event)
         elif isinstance(event, e.JobStopped) and self.engine.snapshot().command not in ("StartTraining", "RunPipeline"):
             self._line(f"stopped after {clock(event.seconds)}")
-        elif text := progress_pipeline.describe(event, self.engine.snapshot(), self.language):
-            self._line(text)
-        elif text := describe(event):
+        elif (text := progress_pipeline.describe(event, self.engine.snapshot(), self.language)) or (text := describe(event)):
             self._line(text)
 
     def _step(self, event: e.StepFinished) -> None:

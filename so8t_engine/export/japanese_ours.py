@@ -9,7 +9,8 @@ from so8t_engine.errors import BadInput, EngineError
 from so8t_engine.export.japanese_answer import Hearing, NotMeasured, Spoken
 from so8t_engine.export.japanese_prompts import Prompt
 from so8t_engine.model.answers import write
-from so8t_engine.model.load import check_folder, compute_dtype
+from so8t_engine.model.folder import check_folder
+from so8t_engine.model.load import compute_dtype
 from so8t_engine.model.voices import Voices
 from so8t_engine.runs import Run
 from so8t_engine.voice import ORIGINAL, Voice

@@ -13,7 +13,7 @@ from so8t_engine.disk import write_whole
 from so8t_engine.errors import BadInput, EngineError
 from so8t_engine.export.fidelity import File
 from so8t_engine.export.metadata import Facts
-from so8t_engine.model.load import weight_files
+from so8t_engine.model.folder import weight_files
 from so8t_engine.runs import Export, Run
 from so8t_engine.voice import Voice
 

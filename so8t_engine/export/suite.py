@@ -19,7 +19,7 @@ from so8t_engine.export.modelfile import write_modelfile
 from so8t_engine.export.place import Place, store, writing
 from so8t_engine.export.prompts import Prompts, choose
 from so8t_engine.export.tensors import KINDS
-from so8t_engine.model.load import check_folder
+from so8t_engine.model.folder import check_folder
 from so8t_engine.runs import Run
 from so8t_engine.settings import Settings
 from so8t_engine.voice import Voice

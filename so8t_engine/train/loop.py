@@ -20,7 +20,8 @@ from so8t_engine.data.split import Split, check_trainable, counts, cut
 from so8t_engine.data.template import Example, Template
 from so8t_engine.disk import write_whole
 from so8t_engine.errors import BadInput, EngineError
-from so8t_engine.model.load import check_folder, compute_dtype, load_model, load_tokenizer, pick_device
+from so8t_engine.model.folder import check_folder
+from so8t_engine.model.load import compute_dtype, load_model, load_tokenizer, pick_device
 from so8t_engine.model.so8t import attach, rotations_error
 from so8t_engine.runs import Run
 from so8t_engine.settings import Settings

@@ -54,7 +54,7 @@ def files(folder):
 # The whole way
 
 
-def test_a_run_is_written_compared_described_and_pushed(bench, server, llama_cpp):
+def test_a_run_is_written_compared_described_and_pushed_and_no_thought_with_it(bench, server, llama_cpp):
     bench.export(**PUSH)
     folder = bench.folder / "out"
     assert files(folder) == {"retrained-f16.gguf", "retrained-q8_0.gguf", "Modelfile", "MANIFEST.json", "fidelity.json",
@@ -76,6 +76,7 @@ def test_a_run_is_written_compared_described_and_pushed(bench, server, llama_cpp
     assert (folder / "Modelfile").read_text(encoding="utf-8").startswith(f"FROM ./{small.name}\n")
     report = read(folder / "fidelity.json")
     assert [one["sha256"] for one in report["files"]] == [one["sha256"] for one in results["files"]]
+    assert leaks(folder, bench.events) == []
 
 
 def test_the_file_names_its_run_and_its_rows(bench):
@@ -85,11 +86,6 @@ def test_the_file_names_its_run_and_its_rows(bench):
     assert fields["general.dataset.0.version"].contents() == "sha256:data"
     assert fields["general.base_model.0.name"].contents() == bench.voice.base.name
     assert "phi-3" in fields["general.name"].contents().lower()
-
-
-def test_no_thought_is_in_a_file_or_an_event(bench, server, llama_cpp):
-    bench.export(**PUSH)
-    assert leaks(bench.folder / "out", bench.events) == []
 
 
 def test_a_model_that_was_trained_without_a_system_text_is_pushed_without_one(bench, server):
