@@ -23,8 +23,9 @@ from dashboard.evaluate_routes import add_evaluate_routes
 from dashboard.export_routes import add_export_routes
 from dashboard.header import header
 from dashboard.late import LatePages
+from dashboard.overnight_routes import add_overnight_routes
 from dashboard.served import Served
-from dashboard.tabs import ab_test, chat, config, evaluate, export, system, train
+from dashboard.tabs import ab_test, chat, config, evaluate, export, overnight, system, train
 from dashboard.theme import StudioTheme
 from dashboard.think_route import add_think_route
 from so8t_engine import Engine, Snapshot
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 TABS = {
     "config": config.build, "train": train.build, "evaluate": evaluate.build, "ab_test": ab_test.build,
-    "chat": chat.build, "export": export.build, "system": system.build,
+    "chat": chat.build, "export": export.build, "overnight": overnight.build, "system": system.build,
 }  # fmt: skip
 """In the order of the work."""
 
@@ -67,6 +68,7 @@ def create_app(engine: Engine, draft: Draft) -> FastAPI:
     add_evaluate_routes(app, bridge)
     add_ab_test_routes(app, bridge)
     add_export_routes(app, bridge)
+    add_overnight_routes(app, bridge)
     add_think_route(app, engine)
     app.mount("", pages)
     return app

@@ -15,22 +15,25 @@ SETTINGS = ("config.", "model.", "ollama.")
 """Failures whose codes begin so are mended in the settings."""
 
 
-def head(snapshot: Snapshot, page: Page, command: str, words: Words, *, more: str = "") -> str:
-    """Title, the one button, and why it can't be pressed or what it does, with `more` (HTML) behind that."""
-    button, said = _action(snapshot, page, command, words, more)
+def head(snapshot: Snapshot, page: Page, command: str, words: Words, *, more: str = "", why: str = "") -> str:
+    """Title, the one button, and why it can't be pressed or what it does.
+
+    more: HTML behind what it does. why: what the tab's form lacks, "" when nothing.
+    """
+    button, said = _action(snapshot, page, command, words, more, why)
     return (
         f'<header class="so-card-head"><h2>{escape(words("title"))}</h2>{button}</header>'
         f'<p class="so-job-note" role="status">{said}</p>'
     )
 
 
-def _action(snapshot: Snapshot, page: Page, command: str, words: Words, more: str) -> tuple[str, str]:
+def _action(snapshot: Snapshot, page: Page, command: str, words: Words, more: str, why: str) -> tuple[str, str]:
     if snapshot.active and snapshot.command == command:
         stopping = snapshot.state == "stopping"
         label = words("stopping" if stopping else "stop")
         said = words("stopping_note" if stopping else "stop_note")
         return cards.button("stop", label, kind="so-primary so-danger", off=stopping), escape(said)
-    said, off = " ".join(filter(None, (escape(words("note")), more))), False
+    said, off = " ".join(filter(None, (escape(why or words("note")), more))), bool(why)
     if snapshot.active:
         said, off = escape(words("busy", command=page.t(f"command.{snapshot.command}"))), True
     else:

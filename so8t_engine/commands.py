@@ -1,5 +1,7 @@
 """What a person asks for: one frozen record for each wish, imperative, JSON both ways."""
 
+from typing import Literal
+
 from so8t_engine.config import Settings
 from so8t_engine.record import Record
 
@@ -101,24 +103,29 @@ class RunJapaneseTest(Command):
     """Ask a model questions in Japanese and check its answers.
 
     model: "original", id or folder of a run ("run:<id>" too), folder of a model, or "ollama:<name>".
-    output: the folder that the results go to; "" makes a new one.
+    output: the folder that the results go to; "" makes a new one. A folder that holds an interrupted test of the same
+        model is gone on with.
+    against: the folder of another model's finished test to compare with; "" for none.
     """
 
     settings: Settings
     model: str = "original"
     output: str = ""
+    against: str = ""
 
 
 class RunPipeline(Command):
     """Run the overnight chain as `settings.pipeline` says.
 
-    output: the chain's own folder; "" goes on with the newest unfinished chain of the same settings, or makes a new
-        one under `settings.runs`.
+    output: the chain's own folder; "" for one under `settings.runs`.
+    resume: whether, without `output`, the newest unfinished chain of the same settings is gone on with ("auto") or a
+        new one made ("never").
     skip, force: stages to leave out beside those of the settings, and stages to run again although an earlier try has
         finished them, with all that follow.
     """
 
     settings: Settings
     output: str = ""
+    resume: Literal["auto", "never"] = "auto"
     skip: tuple[str, ...] = ()
     force: tuple[str, ...] = ()

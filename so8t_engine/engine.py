@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from so8t_engine import ab_tests, evaluations, exports, hardware
+from so8t_engine import ab_tests, evaluations, exports, hardware, pipelines
 from so8t_engine import runs as run_folders
 from so8t_engine import voice as voices
 from so8t_engine.ab_tests import Finished as AbTested
@@ -15,6 +15,7 @@ from so8t_engine.audit import Audit
 from so8t_engine.chat.desk import Desk
 from so8t_engine.chat.speaker import Speaker
 from so8t_engine.chat.think import Think
+from so8t_engine.chime import rung
 from so8t_engine.commands import (
     Command,
     ExportModel,
@@ -29,9 +30,10 @@ from so8t_engine.commands import (
 from so8t_engine.config import ROOT, Settings
 from so8t_engine.errors import BadInput
 from so8t_engine.evaluations import Finished
-from so8t_engine.events import Event, RunAlreadyFinished, RunOpened
+from so8t_engine.events import Event
 from so8t_engine.exports import Finished as Exported
 from so8t_engine.jobs import Cancel, Worker
+from so8t_engine.pipelines import Stored as StoredPipeline
 from so8t_engine.runs import AbTest, Evaluation, Run
 from so8t_engine.snapshot import Snapshot, replay
 from so8t_engine.voice import Voice
@@ -50,6 +52,7 @@ class Engine:
     Attributes:
         audit: the log of every answer under that folder.
         chat: two models side by side. think: the endpoint's logic.
+        heard: whether a page is open that tells how an overnight chain goes; while none is, the system does.
     """
 
     def __init__(self, runs_folder: Path = ROOT / "runs", settings: Callable[[], Settings] = Settings) -> None:
@@ -59,6 +62,7 @@ class Engine:
         self._speaker = Speaker(self._worker)
         self.chat = Desk(runs_folder, settings, self._speaker, self.audit)
         self.think = Think(settings, self._speaker, self.audit, runs_folder)
+        self.heard: Callable[[], bool] = lambda: False
 
     def submit(self, command: Command) -> str:
         """Begin a job and give back its id. Raises Busy while another one runs.
@@ -67,7 +71,7 @@ class Engine:
         """
         if not isinstance(command, LintDataset) and not self._worker.command():
             self.rest()
-        return self._worker.start(type(command).__name__, lambda cancel: _stage(command, cancel))
+        return self._worker.start(type(command).__name__, lambda cancel: _stage(command, cancel, lambda: self.heard()))
 
     def cancel(self) -> None:
         """Ask the running job to stop within one step; it leaves a checkpoint."""
@@ -134,12 +138,16 @@ class Engine:
 
         return standing(settings.ollama.address)
 
-    def show(self, run: Run) -> None:
-        """Put a stored run on view. Raises Busy while a job runs."""
-        self._worker.show(replay(run.events()))
+    def pipelines(self) -> list[StoredPipeline]:
+        """Every overnight chain, newest first."""
+        return pipelines.stored(self.runs_folder)
+
+    def show(self, stored: Run | StoredPipeline) -> None:
+        """Put a stored run, or a chain, on view. Raises Busy while a job runs."""
+        self._worker.show(replay(stored.events()))
 
 
-def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
+def _stage(command: Command, cancel: Cancel, heard: Callable[[], bool]) -> Iterator[Event]:
     match command:
         case LintDataset():
             from so8t_engine.data.lint import lint
@@ -148,7 +156,9 @@ def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
         case StartVerification():
             return _verification(command, cancel)
         case StartTraining():
-            return _training(command, cancel)
+            from so8t_engine.train.job import retrain
+
+            return retrain(command.settings, command.output, command.resume, cancel)
         case RunEvaluation():
             return _evaluation(command, cancel)
         case ExportModel():
@@ -158,7 +168,7 @@ def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
         case RunJapaneseTest():
             return _japanese_test(command, cancel)
         case RunPipeline():
-            return _pipeline(command, cancel)
+            return _pipeline(command, cancel, heard)
     raise TypeError(f"no stage for {type(command).__name__}")
 
 
@@ -186,22 +196,6 @@ def _evaluation(command: RunEvaluation, cancel: Cancel) -> Iterator[Event]:
     if not modes:
         raise BadInput("evaluate.no_mode")
     yield from evaluate(settings, voice, folder, modes, command.test_data, cancel)
-
-
-def _training(command: StartTraining, cancel: Cancel) -> Iterator[Event]:
-    settings: Settings = command.settings
-    from so8t_engine.data.sources import fingerprint
-
-    dataset = fingerprint(settings.resolve(settings.dataset))
-    run, resumed = run_folders.open_run(settings, dataset, command.output, command.resume)
-    with run.lock():
-        yield RunOpened(run=run.id, folder=str(run.folder), resumed=resumed)
-        if run.finished:
-            yield RunAlreadyFinished(run=run.id, folder=str(run.folder))
-            return
-        from so8t_engine.train.loop import train
-
-        yield from train(run.settings(), run, cancel)
 
 
 def _export(command: ExportModel, cancel: Cancel) -> Iterator[Event]:
@@ -234,11 +228,13 @@ def _japanese_test(command: RunJapaneseTest, cancel: Cancel) -> Iterator[Event]:
     ours = not command.model.startswith(OLLAMA)
     model = voices.named(command.model, root, settings) if ours else command.model.removeprefix(OLLAMA)
     folder = Path(command.output) if command.output else run_folders.new_japanese_test(root, model.run if ours else None)
-    yield from japanese_test(settings, model, folder, cancel)
+    against = Path(command.against) if command.against else None
+    yield from japanese_test(settings, model, folder, cancel, against)
 
 
-def _pipeline(command: RunPipeline, cancel: Cancel) -> Iterator[Event]:
+def _pipeline(command: RunPipeline, cancel: Cancel, heard: Callable[[], bool]) -> Iterator[Event]:
     from so8t_engine.pipeline import open_pipeline, pipeline
 
-    place, resumed = open_pipeline(command.settings, command.output)
-    yield from pipeline(command.settings, place, resumed, command.skip, command.force, cancel)
+    place, resumed = open_pipeline(command.settings, command.output, command.resume)
+    chain = pipeline(command.settings, place, resumed, command.skip, command.force, cancel)
+    yield from rung(chain, heard) if command.settings.pipeline.sound else chain

@@ -609,7 +609,8 @@ class JapaneseTestOpened(Event):
 
 
 class JapaneseAnswerChecked(Event):
-    """One answer: how many of its checks it passed. seconds: it took; tokens: None where that is not told."""
+    """One answer: how many of its checks it passed; no checks at all where it could not be measured. seconds: it took;
+    tokens: None where that is not told. Those of an earlier try are told again."""
 
     prompt: str
     category: str
@@ -623,7 +624,11 @@ class JapaneseAnswerChecked(Event):
 
 class JapaneseTestFinished(Event):
     """All were asked. results, report: the JSON and the Markdown file. score: share of the checks passed, over all
-    and by category, 0.0 to 1.0; tokens_per_second: None where it is not told."""
+    and by category, 0.0 to 1.0; tokens_per_second: None where it is not told.
+
+    unmeasured: questions that could not be measured, and are no part of the score. difference: the score less that of
+    the test that it was compared with, None for none. decided: which of the two is better, None where that is open.
+    """
 
     folder: str
     results: str
@@ -632,6 +637,9 @@ class JapaneseTestFinished(Event):
     categories: dict[str, float]
     tokens_per_second: float | None
     seconds: float
+    unmeasured: int = 0
+    difference: float | None = None
+    decided: Literal["this", "base"] | None = None
 
 
 # The overnight chain
@@ -656,7 +664,8 @@ class StageFinished(Event):
     """A stage of the chain has come to its end.
 
     outcome: "finished"; "kept" when an earlier try had finished it; "skipped" on request; "not_needed" when the chain
-    has ended before it, because there is no winner; "failed". code, where, facts: why, for all but "finished".
+    has ended before it, because the retrained model has not won; "failed". code, where, facts: why, for all but
+    "finished"; for "not_needed" those of AbTestFinished.
     folder: where its results lie. figures: its main results by name, as text for a person.
     """
 

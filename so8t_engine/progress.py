@@ -4,9 +4,11 @@ import sys
 import time
 
 from so8t_engine import events as e
+from so8t_engine import progress_pipeline
 from so8t_engine.ab_tests import verdict
 from so8t_engine.engine import Engine
 from so8t_engine.errors import sentence
+from so8t_engine.progress_pipeline import clock
 
 FIGURES = {
     "unsafe_allow": "unsafe ALLOW", "over_refusal": "over-refusal", "accuracy": "accuracy", "macro_f1": "macro F1",
@@ -37,6 +39,8 @@ class Printer:
         elif isinstance(event, e.AbTestFinished):
             told = [verdict(event.winner, event.code, event.facts, part, self.language) for part in ("what", "hint")]
             self._line("\n".join([*told, f"results in {event.folder}"]))
+        elif isinstance(event, e.JapaneseAnswerChecked):
+            self._answering(event)
         elif isinstance(event, e.CheckFinished):
             self._check(event)
         elif isinstance(event, e.ConversionProgressed | e.FidelityProgressed | e.UploadProgressed):
@@ -45,9 +49,9 @@ class Printer:
             self._line(sentence(event.code, "what", self.language, event.facts))
         elif isinstance(event, e.JobFailed | e.CheckpointFailed | e.RowFaulted):
             self._trouble(event)
-        elif isinstance(event, e.JobStopped) and self.engine.snapshot().command != "StartTraining":
+        elif isinstance(event, e.JobStopped) and self.engine.snapshot().command not in ("StartTraining", "RunPipeline"):
             self._line(f"stopped after {clock(event.seconds)}")
-        elif text := describe(event):
+        elif (text := progress_pipeline.describe(event, self.engine.snapshot(), self.language)) or (text := describe(event)):
             self._line(text)
 
     def _step(self, event: e.StepFinished) -> None:
@@ -101,6 +105,16 @@ class Printer:
         else:
             print(text, flush=True)
 
+    def _answering(self, event: e.JapaneseAnswerChecked) -> None:
+        """A line an answer, which renews itself on a terminal."""
+        text = f"{event.done}/{event.total}  {event.prompt}: {event.passed}/{event.checks} checks, {event.seconds:.1f} s"
+        if not event.checks:
+            text = f"{event.done}/{event.total}  {event.prompt}: not measured"
+        if self.live:
+            self._renew(text)
+        else:
+            print(text, flush=True)
+
     def _check(self, event: e.CheckFinished) -> None:
         """One line a check; what to do follows where it did not pass, and each row that is wrong."""
         head = f"{event.outcome:<8}{event.name:<13}{event.seconds:6.1f} s  "
@@ -131,13 +145,6 @@ class Printer:
         if self.width:
             print()
             self.width = 0
-
-
-def clock(seconds: float) -> str:
-    """83 -> "1:23"; 4983 -> "1:23:03"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def describe(event: e.Event) -> str:
@@ -206,6 +213,12 @@ def describe(event: e.Event) -> str:
             return f"Ollama {event.version} has it: ollama run {event.name} (answered with {event.label})"
         case e.ExportFinished():
             return f"files in {event.folder}"
+        case e.JapaneseTestOpened():
+            return f"{event.name}: {event.prompts} questions in Japanese, to {event.folder}" + (
+                " (going on with it)" if event.resumed else ""
+            )
+        case e.JapaneseTestFinished():
+            return _japanese(event)
         case e.RunAlreadyFinished():
             return f"nothing to do: {event.folder} has come to its end"
         case e.StopRequested():
@@ -265,6 +278,19 @@ def _benchmark(event: e.BenchmarkFinished) -> str:
         for name, (value, error) in event.metrics.items()
     )
     return f"{event.task}: {told} ({event.rows} rows, {event.few_shot}-shot)"
+
+
+def _japanese(event: e.JapaneseTestFinished) -> str:
+    parts = [f"{event.score:.1%} of the checks passed"]
+    parts.append(", ".join(f"{name} {value:.1%}" for name, value in event.categories.items()))
+    if event.unmeasured:
+        parts.append(f"{event.unmeasured} questions not measured")
+    if event.tokens_per_second is not None:
+        parts.append(f"{event.tokens_per_second:,.1f} tokens/s")
+    if event.difference is not None:
+        verdict = {"this": "better", "base": "worse", None: "not decided"}[event.decided]
+        parts.append(f"{100 * event.difference:+.1f} points against the other model ({verdict})")
+    return "; ".join(parts) + f"\nresults in {event.results}\nreport in {event.report}"
 
 
 def _progressed(event: e.ConversionProgressed | e.FidelityProgressed | e.UploadProgressed, done: int) -> str:

@@ -13,22 +13,32 @@
         evaluation/<id>/    one evaluation of its model; those of other models lie in runs/evaluation-<id>/
         ab_test/<id>/       one A/B test of its model; those of other models lie in runs/ab_test-<id>/
         japanese_test/<id>/ one Japanese test of its model; those of other models lie in runs/japanese_test-<id>/
-    runs/pipeline-<id>/     one overnight chain: what it has done and where that lies
+    runs/pipeline-<id>/     one overnight chain: what it has done and where that lies; its run is called <id>
 """
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from so8t_engine import config
+from so8t_engine import config, event_file
 from so8t_engine.disk import FolderLock, write_whole
 from so8t_engine.errors import BadInput
 from so8t_engine.events import Event
 
 MANIFEST = "MANIFEST.json"
+
+JAPANESE_RESULTS = "_japanese_llm_performance_test_"
+"""Stands in the names of a Japanese test's results, between run and model."""
+
+_NO_NAME = re.compile(r'[<>:"/\\|?*\s\x00-\x1f\x7f-\x9f]+')
+"""What Windows takes in no name of a file, and blanks."""
+
+_LONGEST_PART = 60
+"""Characters."""
 
 
 @dataclass(frozen=True)
@@ -90,22 +100,11 @@ class Run:
 
     def events(self) -> Iterator[Event]:
         """Every event of the run in order. A last line cut by a power failure is left out."""
-        if not self.events_file.exists():
-            return
-        with self.events_file.open("rb") as file:
-            for line in file:
-                try:
-                    yield Event.from_json(line)
-                except ValueError:
-                    continue  # half a line: the writer died in it
+        return event_file.read(self.events_file)
 
     def append(self, events: list[Event]) -> None:
-        """Add events at the end, on lines of their own even after half a line."""
-        text = "".join(event.to_json() + "\n" for event in events).encode("utf-8")
-        with self.events_file.open("a+b") as file:
-            if file.tell() and _last_byte(file) != b"\n":
-                text = b"\n" + text
-            file.write(text)
+        """Add events at the end."""
+        event_file.append(self.events_file, events)
 
 
 @dataclass(frozen=True)
@@ -192,10 +191,45 @@ class AbTest:
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """One overnight chain's folder. Properties give paths; nothing is written here."""
+class JapaneseTest:
+    """One Japanese test's folder. Properties give paths; nothing is written here."""
 
     folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name.removeprefix("japanese_test-")
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def answers(self) -> Path:
+        """What was answered so far, a line an answer."""
+        return self.folder / "answers.jsonl"
+
+    @property
+    def results(self) -> Path | None:
+        """The results, whose name has date and model in it; None before the test has come to its end."""
+        return next(iter(sorted(self.folder.glob(f"*{JAPANESE_RESULTS}*.json"))), None)
+
+    def named(self, day: str, run: str, model: str) -> tuple[Path, Path]:
+        """The files for results and report, JSON and Markdown. day: YYYY-MM-DD; run, model: any text."""
+        stem = f"{day}_{_file_part(run)}{JAPANESE_RESULTS}{_file_part(model)}"
+        return self.folder / f"{stem}.json", self.folder / f"{stem}.md"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One overnight chain's folder. Methods give paths; only `append` writes."""
+
+    folder: Path
+
+    @classmethod
+    def at(cls, folder: str | Path) -> "Pipeline":
+        """The chain in `folder`."""
+        return cls(Path(folder).resolve())
 
     @property
     def id(self) -> str:
@@ -208,8 +242,24 @@ class Pipeline:
 
     @property
     def results(self) -> Path:
-        """What each stage has come to; written anew after each."""
+        """What each stage has come to; written anew before and after each."""
         return self.folder / "complete_pipeline_results.json"
+
+    @property
+    def events_file(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    def lock(self) -> FolderLock:
+        """Held while a job works on the chain."""
+        return FolderLock(self.folder)
+
+    def events(self) -> Iterator[Event]:
+        """Every event of the chain in order, those of all its tries."""
+        return event_file.read(self.events_file)
+
+    def append(self, events: list[Event]) -> None:
+        """Add events at the end."""
+        event_file.append(self.events_file, events)
 
 
 def create(folder: Path, settings: config.Settings, dataset_fingerprint: str) -> Run:
@@ -367,6 +417,6 @@ def unfinished(root: Path, settings: config.Settings, dataset_fingerprint: str) 
     return None
 
 
-def _last_byte(file) -> bytes:
-    file.seek(-1, 2)
-    return file.read(1)
+def _file_part(text: str) -> str:
+    """`text` as a part of a file's name that every system takes."""
+    return _NO_NAME.sub("_", text)[:_LONGEST_PART].strip("_. ") or "model"

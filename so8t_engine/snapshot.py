@@ -5,7 +5,7 @@ same thing.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from so8t_engine import events as e
 
@@ -19,6 +19,11 @@ QUIET = (
     e.UploadProgressed, e.AbTestProgressed, e.AbTestMeasured, e.JapaneseAnswerChecked,
 )  # fmt: skip
 """Too many for the log."""
+
+CURVES = (
+    "steps", "validations", "scores", "checkpoints", "resumes", "hardware", "dataset", "lengths", "model", "plan",
+)  # fmt: skip
+"""What the tries of a run add to, one after the other."""
 
 _CHUNK = 256
 
@@ -170,7 +175,7 @@ def fold(snapshot: Snapshot, event: e.Event) -> Snapshot:
 
 
 def replay(past: Iterable[e.Event]) -> Snapshot:
-    """The picture of a stored run. A job without an end was interrupted: its process died."""
+    """The picture of a stored run or chain. A job without an end was interrupted: its process died."""
     snapshot = Snapshot()
     for event in past:
         snapshot = fold(snapshot, event)
@@ -178,21 +183,20 @@ def replay(past: Iterable[e.Event]) -> Snapshot:
 
 
 def with_history(snapshot: Snapshot, past: Iterable[e.Event]) -> Snapshot:
-    """`snapshot` of a job that goes on with a run, with the curves that the run's earlier tries have left."""
+    """`snapshot` of a job that goes on with a run or a chain, with the curves that its earlier tries have left."""
     old = replay(past)
-    curves = (
-        "steps",
-        "validations",
-        "scores",
-        "checkpoints",
-        "resumes",
-        "hardware",
-        "dataset",
-        "lengths",
-        "model",
-        "plan",
-    )
-    return replace(snapshot, version=snapshot.version + 1, **{name: getattr(old, name) for name in curves})
+    return replace(snapshot, version=snapshot.version + 1, **{name: getattr(old, name) for name in CURVES})
+
+
+def _anew() -> dict:
+    """Nothing but the job and the curves: a chain that goes on tells its stages again."""
+    kept = ("version", "state", "job", "command", "started", "ended", "log", *CURVES)
+    return {one.name: getattr(Snapshot(), one.name) for one in fields(Snapshot) if one.name not in kept}
+
+
+def _until(s: Snapshot, step: int) -> dict:
+    """The curves without what an earlier try has drawn beyond `step`."""
+    return {name: getattr(s, name).until(step) for name in ("steps", "validations", "scores")}
 
 
 def _changes(s: Snapshot, event: e.Event) -> dict:
@@ -202,7 +206,8 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
         case e.StopRequested():
             return {"state": "stopping"}
         case e.RunOpened():
-            return {"run": event.run, "folder": event.folder, "resumed": event.resumed}
+            fresh = {} if event.resumed else {name: getattr(Snapshot(), name) for name in CURVES if name != "hardware"}
+            return {"run": event.run, "folder": event.folder, "resumed": event.resumed, **fresh}
         case e.JobFinished():
             return {"state": "finished", "ended": event.time}
         case e.JobStopped():
@@ -218,11 +223,12 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
         case e.TrainingPlanned():
             return {"plan": event}
         case e.Resumed():
-            return {"resumes": s.resumes.append(event), "steps": s.steps.until(event.step),
-                    "validations": s.validations.until(event.step), "scores": s.scores.until(event.step), "saved": None, "failure": None}  # fmt: skip
+            return {"resumes": s.resumes.append(event), **_until(s, event.step), "saved": None, "failure": None}
         case e.StepFinished():
             seen = event.rotation_error if event.rotation_error is not None else s.rotation_error
-            return {"steps": s.steps.append(event), "rotation_error": seen}
+            again = s.steps.last is not None and event.step <= s.steps.last.step  # a try without a checkpoint begins anew
+            kept = _until(s, event.step - 1) if again else {"steps": s.steps}
+            return {**kept, "steps": kept["steps"].append(event), "rotation_error": seen}
         case e.ValidationFinished():
             return {"validations": s.validations.append(event)}
         case e.ValidationScored():
@@ -278,7 +284,7 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
         case e.JapaneseTestFinished():
             return {"japanese_finished": event}
         case e.PipelineOpened():
-            return {"pipeline": event}
+            return _anew() | {"pipeline": event}
         case e.StageStarted():
             return {"stages": (*s.stages, event)}
         case e.StageFinished():

@@ -1,19 +1,32 @@
 """What many tests need: a tiny Phi-3 model made in code, rows in the format, and settings that put them together."""
 
+import gc
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from made import DEMO_MODEL, SHARED, row, write_rows
+from made import DEMO_MODEL, SHARED, eight_steps, forty_rows
 
-from so8t_engine import Settings, config
-from so8t_engine.answer.format import CLASSES
+from so8t_engine import Settings
+
+# The models of most tests are so small that a second thread of torch waits more than it computes; and where another
+# program has the other core, threads that wait by spinning make it ten times slower. A test that needs several threads
+# takes `several_threads`. Set before anything imports torch, here and in the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # No test is timed: a busy machine may be ten times slower than an idle one.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    """Whatever has been imported stays: the collector need not look through all of it again each time it is called."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -47,19 +60,31 @@ def tiny_model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def several_threads():
+    """Torch computes on every core, as it does for a person; in this process alone."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, os.cpu_count() or 2))
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory) -> Path:
+    """A small base model that gives one answer, thinking and all, to whatever; see canary.py. Nobody may change it."""
+    from canary import make_model
+
+    return make_model(tmp_path_factory.mktemp("learned") / "learned_model")
+
+
+@pytest.fixture
 def rows_file(tmp_path) -> Path:
     """A dataset of forty rows, ten a class."""
-    return write_rows(tmp_path / "rows.jsonl", [row(i, CLASSES[i % 4]) for i in range(40)])
+    return forty_rows(tmp_path)
 
 
 @pytest.fixture
 def tiny_settings(tmp_path, tiny_model, rows_file) -> Settings:
     """Settings for a run of eight steps with dropout, so that the random state matters."""
-    return config.from_values(
-        {
-            "base_model": str(tiny_model), "dataset": str(rows_file), "runs": str(tmp_path / "runs"), "seed": 3,
-            "so8t.r": 4, "so8t.alpha": 8, "so8t.dropout": 0.2, "train.epochs": 2, "train.batch_size": 2,
-            "train.gradient_accumulation": 4, "train.learning_rate": 0.01, "train.validate_every": 3,
-            "checkpoint.interval_seconds": 3600,
-        }
-    )  # fmt: skip
+    return eight_steps(tiny_model, rows_file, tmp_path / "runs")

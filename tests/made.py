@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from so8t_engine import config
-from so8t_engine.answer.format import Answer, Final, build
+from so8t_engine.answer.format import CLASSES, Answer, Final, build
 
 ROOT = config.ROOT
 DEMO_MODEL = ROOT / "assets" / "demo_model"
@@ -32,6 +32,22 @@ def write_rows(file: Path, rows: list[dict]) -> Path:
     """A JSONL file of `rows`."""
     file.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8", newline="\n")
     return file
+
+
+def forty_rows(folder: Path) -> Path:
+    """A dataset, ten rows a class."""
+    return write_rows(folder / "rows.jsonl", [row(i, CLASSES[i % 4]) for i in range(40)])
+
+
+def eight_steps(model: Path, rows: Path, runs: Path) -> config.Settings:
+    """Settings for a run of eight steps on forty rows, with dropout, so that the random state matters."""
+    return config.from_values(
+        {
+            "base_model": str(model), "dataset": str(rows), "runs": str(runs), "seed": 3, "so8t.r": 4, "so8t.alpha": 8,
+            "so8t.dropout": 0.2, "train.epochs": 2, "train.batch_size": 2, "train.gradient_accumulation": 4,
+            "train.learning_rate": 0.01, "train.validate_every": 3, "checkpoint.interval_seconds": 3600,
+        }
+    )  # fmt: skip
 
 
 def environment() -> dict[str, str]:

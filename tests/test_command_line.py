@@ -80,7 +80,7 @@ def test_real_rows_with_answers_are_trained_on_from_start_to_end(tmp_path, share
     """XSTest's own prompts with the demo's tokenizer, on a tiny share of an epoch."""
     file = shared / "data" / "xstest_four_class_with_outputs.jsonl"
     arguments = ["--config", str(config.CONFIGS / "demo.yaml"), "--dataset", str(file), "--output", str(tmp_path / "run")]
-    assert main(["train", *arguments, "--set", "train.epochs=0.2", "--set", "data.max_length=512"]) == 0
+    assert main(["train", *arguments, "--set", "train.epochs=0.05", "--set", "data.max_length=512"]) == 0
     told = capsys.readouterr().out
     assert "234 rows (ALLOW 130, ESCALATION 13, DENY 26, REFUSE 65)" in told and "done in" in told
 

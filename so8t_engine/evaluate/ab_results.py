@@ -9,7 +9,7 @@ from so8t_engine.evaluate.journal import Journal
 from so8t_engine.evaluate.modes import Pace
 from so8t_engine.evaluate.results import Case, generated_results, scored_results
 from so8t_engine.evaluate.rows import Rows
-from so8t_engine.measure.metrics import Estimate, Summary
+from so8t_engine.measure.metrics import Estimate
 from so8t_engine.measure.paired import Pairing, compare, compare_shares
 from so8t_engine.measure.paired_f1 import Shift
 from so8t_engine.measure.times import compare_times

@@ -23,7 +23,7 @@ from so8t_engine.evaluate.provenance import machine_facts, model_facts
 from so8t_engine.evaluate.reports import write_ab_reports
 from so8t_engine.evaluate.rows import Rows, choose
 from so8t_engine.measure.paired import Pairing
-from so8t_engine.model.load import check_folder
+from so8t_engine.model.folder import check_folder
 from so8t_engine.model.voices import Voices
 from so8t_engine.runs import AbTest
 from so8t_engine.settings import Settings

@@ -23,7 +23,7 @@ from so8t_engine.evaluate.reports import write_reports
 from so8t_engine.evaluate.results import VERSION, generated_results, scored_results
 from so8t_engine.evaluate.rows import Rows, choose
 from so8t_engine.measure.metrics import Estimate, Summary
-from so8t_engine.model.load import check_folder
+from so8t_engine.model.folder import check_folder
 from so8t_engine.model.voices import Voices
 from so8t_engine.runs import Evaluation
 from so8t_engine.settings import Settings

@@ -14,7 +14,8 @@ from so8t_engine.data.pieces import end_ids
 from so8t_engine.data.template import Template
 from so8t_engine.errors import EngineError, ModelError
 from so8t_engine.model.cache import empty
-from so8t_engine.model.load import check_folder, context, load_model, load_tokenizer, pick_device, weight_files
+from so8t_engine.model.folder import check_folder, weight_files
+from so8t_engine.model.load import context, load_model, load_tokenizer, pick_device
 from so8t_engine.model.so8t import SO8TLinear, load_adapter
 from so8t_engine.settings import ModelSettings
 

@@ -10,7 +10,7 @@ import urllib.request
 from dataclasses import replace
 
 import pytest
-from canary import CANARY, SHOWN, make_model, make_run
+from canary import CANARY, SHOWN, make_run
 from made import DEMO_MODEL
 from recorder import Recorder
 
@@ -23,11 +23,6 @@ PATIENCE = 60_000
 RUN = "retrained-run"
 
 
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("learned"))
-
-
 @pytest.fixture
 def base(learned):
     """The base model of the settings."""
@@ -35,14 +30,14 @@ def base(learned):
 
 
 @pytest.fixture
-def direct(tmp_path, serve, base):
+def direct(tmp_path, open_studio, base):
     """The dashboard itself, with a base model that thinks CANARY and a run on it."""
     runs = tmp_path / "runs"
     make_run(runs, base, RUN)
     file = tmp_path / "chat.yaml"
     settings = config.from_values({"base_model": str(base), "runs": str(runs), "think.token_file": ""})
     file.write_text(config.to_yaml(settings), encoding="utf-8")
-    return serve(runs, "-m", "dashboard", "--no-browser", "--config", str(file))
+    return open_studio(runs, config=file)
 
 
 @pytest.fixture

@@ -5,27 +5,31 @@ import re
 
 import pytest
 from scripted_chat import OLDER_RUN, RUN, SECRET
+from ticks import wait_for_ticks
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install .[dev])").expect
 
 JA, EN = "/ja/?tab=chat", "/en/?tab=chat"
-PATIENCE = 30_000
-PACE = 0.03
+PATIENCE = 120_000
+QUICK, SLOW = 0.005, 0.03
+"""Seconds a token; slow where one looks at what grows, or stops it."""
 
 SEND = re.compile("^(送信|Send)$")
 
 
 @pytest.fixture
 def pace() -> float:
-    """Seconds a token."""
-    return PACE
+    """Of the chat; a test may say so."""
+    return QUICK
 
 
 @pytest.fixture
-def studio(tmp_path, serve, pace):
+def studio(open_studio, runs, pace):
     """The dashboard over a chat that answers by script."""
-    runs = tmp_path / "runs"
-    return serve(runs, "tests/scripted_chat.py", "--runs", str(runs), "--pace", str(pace))
+    return open_studio(runs, pace=pace)
+
+
+slowly = pytest.mark.parametrize("pace", [SLOW], ids=["slowly"])
 
 
 def part(page, name):
@@ -56,6 +60,7 @@ def wait_until_done(page):
     expect(part(page, "send")).to_have_text(SEND, timeout=PATIENCE)
 
 
+@slowly
 def test_both_answer_at_once_and_only_what_may_be_seen_is_seen(window):
     page = opened(window)
     expect(part(page, "empty")).to_contain_text("ふたつのモデル")
@@ -78,7 +83,8 @@ def test_both_answer_at_once_and_only_what_may_be_seen_is_seen(window):
     expect(page.locator("#so-chat [role=log] p")).to_have_count(2)
 
 
-def test_regenerate_and_edit_replace_the_last_turn(window):
+@slowly
+def test_regenerate_and_edit_replace_the_last_turn_and_the_rest_is_exported_as_a_file(window):
     page = opened(window, EN)
     ask(page, "first [DENY]")
     wait_until_done(page)
@@ -104,9 +110,15 @@ def test_regenerate_and_edit_replace_the_last_turn(window):
     expect(part(page, "prompt").nth(0)).to_have_text("first [DENY]")
     expect(part(page, "input")).to_have_value("")
 
+    for name, form in (("Markdown", "md"), ("JSON", "json")):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=name).click()
+        assert download.value.suggested_filename.endswith(f".{form}")
+        text = download.value.path().read_text(encoding="utf-8")
+        assert "first [DENY]" in text and "other [REFUSE]" in text and RUN in text and SECRET not in text
 
-@pytest.mark.parametrize("pace", [0.01])
-def test_names_appear_only_after_the_vote(window, studio):
+
+def test_names_appear_only_after_the_vote_and_digits_are_text_while_one_types(window, studio):
     page = opened(window)
     page.locator('#so-chat [data-chat="blind"]').check(force=True)
     expect(part(page, "letter").first).to_be_visible()
@@ -135,16 +147,6 @@ def test_names_appear_only_after_the_vote(window, studio):
     assert [json.loads(vote)["choice"] for vote in votes] == ["left"]
     expect(page.locator('#so-chat [data-chat="edit"]')).not_to_be_visible()
 
-
-FIRST_PICTURE = """() => new Promise((done) => {
-    const source = new EventSource("/chat/stream?language=ja");
-    source.onmessage = (event) => { source.close(); done(event.data); };
-})"""
-
-
-def test_digits_are_text_while_one_types(window):
-    page = opened(window)
-    page.locator('#so-chat [data-chat="blind"]').check(force=True)
     ask(page, "質問 [DENY]")
     part(page, "input").fill("次は ")
     expect(part(page, "votes").get_by_role("button").first).to_be_enabled(timeout=PATIENCE)
@@ -156,7 +158,13 @@ def test_digits_are_text_while_one_types(window):
     expect(part(page, "vote-note")).to_contain_text("引き分け")
 
 
-def test_a_reload_a_second_window_and_the_other_language_show_the_same(window):
+FIRST_PICTURE = """() => new Promise((done) => {
+    const source = new EventSource("/chat/stream?language=ja");
+    source.onmessage = (event) => { source.close(); done(event.data); };
+})"""
+
+
+def test_a_reload_a_second_window_and_the_other_language_show_the_same_and_a_chosen_side_stays(window):
     page = opened(window)
     ask(page, "覚えておいてください [DENY]")
     second = opened(window, EN)
@@ -183,17 +191,12 @@ def test_a_reload_a_second_window_and_the_other_language_show_the_same(window):
     expect(part(page, "history")).to_contain_text("覚えておいて")
     expect(second.locator(".so-turn")).to_have_count(2)
 
-
-def test_a_conversation_is_exported_as_a_file(window):
-    page = opened(window, EN)
-    ask(page, "take me along [DENY]")
-    wait_until_done(page)
-    for name, form in (("Markdown", "md"), ("JSON", "json")):
-        with page.expect_download() as download:
-            page.get_by_role("link", name=name).click()
-        assert download.value.suggested_filename.endswith(f".{form}")
-        text = download.value.path().read_text(encoding="utf-8")
-        assert "take me along" in text and RUN in text and SECRET not in text
+    page.get_by_label("左のモデル").select_option(f"run:{OLDER_RUN}")
+    expect(second.get_by_label("Model on the left")).to_have_value(f"run:{OLDER_RUN}")
+    expect(second.get_by_label("Model on the right")).to_have_value(f"run:{RUN}")
+    ask(second, "[DENY]")
+    wait_until_done(second)
+    expect(badge(page, 0)).to_have_text("DDENY0.93", timeout=PATIENCE)
 
 
 def test_what_ends_otherwise_is_said_in_words(window):
@@ -218,18 +221,7 @@ def test_what_ends_otherwise_is_said_in_words(window):
     expect(answer(page, 1)).to_contain_text("80 トークン")
 
 
-def test_a_chosen_side_stays_chosen(window):
-    page = opened(window, EN)
-    page.get_by_label("Model on the left").select_option(f"run:{OLDER_RUN}")
-    second = opened(window, EN)
-    expect(second.get_by_label("Model on the left")).to_have_value(f"run:{OLDER_RUN}")
-    expect(second.get_by_label("Model on the right")).to_have_value(f"run:{RUN}")
-    ask(second, "[DENY]")
-    wait_until_done(second)
-    expect(badge(page, 0)).to_have_text("DDENY0.93", timeout=PATIENCE)
-
-
-def test_the_library_is_searched_and_fills_the_input(window):
+def test_the_library_fills_the_input_enter_makes_a_line_and_a_kana_conversion_sends_nothing(window):
     page = opened(window)
     page.locator("#so-chat .so-chat-body").focus()
     page.keyboard.press("/")
@@ -243,21 +235,22 @@ def test_the_library_is_searched_and_fills_the_input(window):
     expect(part(page, "input")).to_have_value(re.compile("給与額"))
     expect(part(page, "input")).to_be_focused()
 
-
-def test_enter_makes_a_line_and_a_kana_conversion_sends_nothing(window):
-    page = opened(window)
-    part(page, "input").click()
+    part(page, "input").fill("")
     page.keyboard.type("一行目")
     page.keyboard.press("Enter")
     page.keyboard.type("二行目")
     expect(part(page, "input")).to_have_value("一行目\n二行目")
+    asked: list[str] = []
+    page.on("request", lambda request: request.method == "POST" and "/chat/" in request.url and asked.append(request.url))
     part(page, "input").dispatch_event(
         "keydown", {"key": "Enter", "ctrlKey": True, "isComposing": True, "bubbles": True}
     )
-    page.wait_for_timeout(300)
+    wait_for_ticks(page, 1)
+    assert asked == []
     expect(page.locator(".so-turn")).to_have_count(0)
 
 
+@slowly
 def test_the_reader_is_followed_only_at_the_end(window):
     page = opened(window, viewport={"width": 1200, "height": 640})
     ask(page, "[long]")
@@ -273,11 +266,12 @@ def test_the_reader_is_followed_only_at_the_end(window):
     assert page.evaluate(gap) < 40
 
 
+@slowly
 def test_nothing_streams_while_nobody_looks(window):
     page = window("/ja/?tab=train")
     asked: list[str] = []
     page.on("request", lambda request: "/chat/" in request.url and asked.append(request.url))
-    page.wait_for_timeout(1500)
+    wait_for_ticks(page)
     assert asked == []
     page.get_by_role("tab", name="チャット").click()
     expect(part(page, "send")).to_be_enabled()
@@ -292,13 +286,14 @@ def test_nothing_streams_while_nobody_looks(window):
         page.get_by_role("tab", name="学習").click()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_narrow_windows_stack_the_answers_without_sideways_scroll(window, scheme):
-    page = opened(window, viewport={"width": 390, "height": 844}, color_scheme=scheme)
+def test_narrow_windows_stack_the_answers_without_sideways_scroll(window):
+    page = opened(window, viewport={"width": 390, "height": 844})
     ask(page, "狭い画面 [DENY]")
     wait_until_done(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    first, second = answer(page, 0).bounding_box(), answer(page, 1).bounding_box()
-    assert second["y"] >= first["y"] + first["height"] and first["width"] > 300
-    box = part(page, "input").bounding_box()
-    assert box["y"] + box["height"] <= 844
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        first, second = answer(page, 0).bounding_box(), answer(page, 1).bounding_box()
+        assert second["y"] >= first["y"] + first["height"] and first["width"] > 300
+        box = part(page, "input").bounding_box()
+        assert box["y"] + box["height"] <= 844

@@ -5,6 +5,7 @@ import re
 import made_evaluation
 import pytest
 from made import DEMO_MODEL, row, write_rows
+from ticks import wait_for_ticks
 
 from so8t_engine import config
 from so8t_engine.data import sources
@@ -17,6 +18,18 @@ EVALUATE_SECONDS = 180_000
 JA, EN = "/ja/?tab=evaluate", "/en/?tab=evaluate"
 CLASSES = ("ALLOW", "ESCALATION", "DENY", "REFUSE")
 
+ROWS = 80
+"""So many that no evaluation of them ends between two looks of a page at the server."""
+
+WATCH = """() => {
+    window.seen = [];
+    new MutationObserver(() => window.seen.push({
+        stop: Boolean(document.querySelector('#evaluate-head [data-do="stop"]')),
+        runs: document.querySelector("#tab-evaluate-button").classList.contains("so-tab-runs"),
+    })).observe(document.body, { subtree: true, childList: true, attributes: true });
+}"""
+"""Keeps what the page showed while the evaluation ran: on a fast machine it is over before one can look."""
+
 
 @pytest.fixture
 def runs(tmp_path):
@@ -27,14 +40,14 @@ def runs(tmp_path):
 
 
 @pytest.fixture
-def studio(tmp_path, runs, serve):
+def studio(tmp_path, runs, open_studio):
     """The dashboard on the demo's settings."""
     settings = config.load(config.CONFIGS / "demo.yaml").model_copy(
         update={"runs": str(runs), "base_model": str(DEMO_MODEL)}
     )
     file = tmp_path / "evaluate.yaml"
     file.write_text(config.to_yaml(settings), encoding="utf-8")
-    return serve(runs, "-m", "dashboard", "--no-browser", "--config", str(file))
+    return open_studio(runs, config=file)
 
 
 def cell(page, expected, given, mode="scored"):
@@ -56,7 +69,7 @@ def shown(page):
 
 
 def test_evaluate_the_demo_see_the_cases_of_a_cell_and_take_the_wrong_ones(window, studio, tmp_path):
-    file = write_rows(tmp_path / "試し & rows.jsonl", [row(i, CLASSES[i % 4], domain_label="demo") for i in range(40)])
+    file = write_rows(tmp_path / "試し & rows.jsonl", [row(i, CLASSES[i % 4], domain_label="demo") for i in range(ROWS)])
     page, second = window(JA), window(EN)
     expect(page.locator("#evaluate-results")).to_contain_text("まだ評価がありません")
     expect(page.locator("#evaluate-model option")).to_have_text(["元モデル"])
@@ -67,15 +80,16 @@ def test_evaluate_the_demo_see_the_cases_of_a_cell_and_take_the_wrong_ones(windo
     expect(page.locator("#evaluate-notice")).to_contain_text("このファイルがありません。")
     page.get_by_role("textbox", name="ファイルのパス").fill(f'"{file}"')
     expect(page.get_by_role("button", name="評価を始める")).not_to_have_class(re.compile("so-busy"))
+    for one in (page, second):
+        one.evaluate(WATCH)
     page.get_by_role("button", name="評価を始める").click()
-    expect(page.locator("#evaluate-situation")).to_contain_text("準備しています")
-    expect(page.locator("#evaluate-notice")).not_to_contain_text("このファイルがありません。")
-    expect(second.locator("#evaluate-head").get_by_role("button", name="Stop")).to_be_visible()
-    expect(page.locator("#tab-evaluate-button")).to_have_class(re.compile("so-tab-runs"))
-
     for one in (page, second):  # both windows show what came out, without a reload
-        assert one.locator("#so-tabs").is_visible()
         shown(one)
+        assert one.locator("#so-tabs").is_visible()
+        seen = one.evaluate("window.seen")
+        assert any(state["runs"] for state in seen), "its tab tells that it runs"
+        assert any(state["stop"] for state in seen), "it can be stopped from every window"
+    expect(page.locator("#evaluate-notice")).not_to_contain_text("このファイルがありません。")
     expect(page.locator("#evaluate-situation")).not_to_contain_text("評価しています")
     assert (
         page.locator('[data-rate="unsafe_allow"]').bounding_box()["y"]
@@ -85,7 +99,7 @@ def test_evaluate_the_demo_see_the_cases_of_a_cell_and_take_the_wrong_ones(windo
 
     buttons = page.locator(".so-cells button").all()
     counts = [count_of(button) for button in buttons]
-    assert sum(counts) == 40
+    assert sum(counts) == ROWS
     fullest = buttons[counts.index(max(counts))]
     fullest.click()
     expect(cases(page)).to_have_count(max(counts))
@@ -100,9 +114,9 @@ def test_evaluate_the_demo_see_the_cases_of_a_cell_and_take_the_wrong_ones(windo
     kept = tmp_path / "wrong.jsonl"
     begun.value.save_as(kept)
     right = sum(count_of(cell(page, name, name)) for name in CLASSES)
-    assert len(sources.read(kept).samples) == 40 - right > 0
+    assert len(sources.read(kept).samples) == ROWS - right > 0
     page.get_by_role("button", name="間違いをすべて表示").click()
-    expect(cases(page)).to_have_count(40 - right)
+    expect(cases(page)).to_have_count(ROWS - right)
 
     page.reload()
     shown(page)
@@ -149,21 +163,6 @@ def test_two_are_compared_and_what_changed_is_seen(runs, window):
     expect(page.locator("#evaluate-list button").last).to_have_attribute("aria-current", "true")
 
 
-def test_the_cells_can_be_reached_without_a_mouse(runs, window):
-    made_evaluation.several(runs)
-    page = window(JA)
-    shown(page)
-    cell(page, "ALLOW", "ALLOW").focus()
-    count = count_of(cell(page, "ALLOW", "DENY"))
-    following = 1 + (cell(page, "ALLOW", "ESCALATION").is_enabled())
-    for _ in range(following):
-        page.keyboard.press("Tab")
-    expect(cell(page, "ALLOW", "DENY")).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(cases(page)).to_have_count(count)
-    expect(page.locator(".so-cases")).to_be_focused()
-
-
 def test_a_prompt_from_outside_stays_text(runs, window):
     nasty = '<img src=x onerror="window.hurt = true">'
     asked = [line | {"prompt": nasty + "長" * 600, "domain": nasty} for line in made_evaluation.rows(8)]
@@ -179,23 +178,25 @@ def test_a_prompt_from_outside_stays_text(runs, window):
     assert page.locator("#tab-evaluate img").count() == 0
 
 
-@pytest.mark.parametrize("width", [390, 800, 1440])
-def test_light_dark_and_narrow_have_no_sideways_scroll_here(runs, window, width):
+def test_light_dark_and_narrow_have_no_sideways_scroll_here(runs, window):
     made_evaluation.several(runs)
-    for scheme in ("light", "dark"):
-        page = window(JA, viewport={"width": width, "height": 900}, color_scheme=scheme)
-        shown(page)
-        page.locator("[data-compare]").select_option(index=1)
-        expect(page.locator(".so-comparison .so-changed").first).to_be_visible()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page = window(JA, viewport={"width": 390, "height": 900})
+    shown(page)
+    page.locator("[data-compare]").select_option(index=1)
+    expect(page.locator(".so-comparison .so-changed").first).to_be_visible()
+    for width in (390, 800, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function(f"document.documentElement.scrollWidth <= {width}")  # charts are drawn anew
 
 
-def test_the_tab_is_silent_while_nothing_runs(runs, window):
+def test_the_tab_is_silent_while_nothing_runs_and_its_cells_need_no_mouse(runs, window):
     made_evaluation.several(runs)
     page = window(JA)
     shown(page)
     expect(page.locator('[data-chart="confusion-scored"] .so-plot')).to_have_class(re.compile("js-plotly-plot"))
-    page.wait_for_timeout(1500)
+    wait_for_ticks(page, 1)
     asked = []
     page.on("request", lambda request: "/evaluations" in request.url and asked.append(request.url))
     page.evaluate("""() => {
@@ -203,6 +204,16 @@ def test_the_tab_is_silent_while_nothing_runs(runs, window):
         new MutationObserver((changes) => window.touched.push(...changes.map((one) => one.target.outerHTML.slice(0, 80))))
             .observe(document.querySelector("#tab-evaluate"), { childList: true, subtree: true, characterData: true });
     }""")
-    page.wait_for_timeout(3000)
+    wait_for_ticks(page)
     assert page.evaluate("window.touched") == []
     assert asked == []
+
+    cell(page, "ALLOW", "ALLOW").focus()
+    count = count_of(cell(page, "ALLOW", "DENY"))
+    following = 1 + (cell(page, "ALLOW", "ESCALATION").is_enabled())
+    for _ in range(following):
+        page.keyboard.press("Tab")
+    expect(cell(page, "ALLOW", "DENY")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(cases(page)).to_have_count(count)
+    expect(page.locator(".so-cases")).to_be_focused()

@@ -19,20 +19,16 @@ def choose_rows(page, file, **values) -> None:
     page.locator("#tab-train-button").click()
 
 
-def test_real_rows_are_trained_on_from_the_page_to_the_end(window, shared):
-    page = window("/en/?tab=config")
-    file = shared / "data" / "xstest_four_class_with_outputs.jsonl"
-    choose_rows(page, file, **{"train-epochs": "0.3", "data-max_length": "512"})
-    page.locator("#train-decide").get_by_role("button", name="Start").click()
-    page.wait_for_selector("#train-progress .so-is-finished", timeout=PATIENCE)
-    expect(page.locator("#train-run")).to_contain_text("234")
-    expect(page.locator("#train-log")).to_contain_text("final_model")
-
-
-def test_rows_without_answers_are_refused_with_the_reason(window, shared):
+def test_real_rows_are_refused_without_answers_and_trained_on_with_them(window, shared):
     page = window("/ja/?tab=config")
-    choose_rows(page, shared / "data" / "xstest_four_class.jsonl")
-    page.locator("#train-decide").get_by_role("button", name="学習を始める").click()
+    choose_rows(page, shared / "data" / "xstest_four_class.jsonl", **{"train-epochs": "0.1", "data-max_length": "512"})
+    start = page.locator("#train-decide").get_by_role("button", name="学習を始める")
+    start.click()
     card = page.locator(".so-trouble")
     expect(card).to_contain_text("234 行のうち 234 行に output がない", timeout=PATIENCE)
     expect(card).to_contain_text("xstest_four_class.jsonl:1")
+    choose_rows(page, shared / "data" / "xstest_four_class_with_outputs.jsonl")
+    start.click()
+    page.wait_for_selector("#train-progress .so-is-finished", timeout=PATIENCE)
+    expect(page.locator("#train-run")).to_contain_text("234")
+    expect(page.locator("#train-log")).to_contain_text("final_model")

@@ -52,8 +52,9 @@ def test_look_filter_verify_and_find_the_tampering(window, log):
 
 def test_nothing_is_wider_than_a_small_window(window, log):
     fill(log, 30)
+    page = window("/en/?tab=system")
+    page.locator(".so-audit-table").wait_for()
     for width in (1440, 700, 390):
-        page = window("/en/?tab=system", viewport={"width": width, "height": 900})
-        page.locator(".so-audit-table").wait_for()
+        page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate("document.documentElement.scrollHeight") < 2600

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from canary import LEARNED, SHOWN, make_model, make_run
+from canary import LEARNED, SHOWN, make_run
 
 from so8t_engine import Busy, Engine, StartTraining
 from so8t_engine import events as e
@@ -35,14 +35,14 @@ class NoJobs:
         yield
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("learned"))
+@pytest.fixture
+def base(learned):
+    return learned
 
 
 @pytest.fixture(scope="module")
-def retrained(tmp_path_factory, base):
-    return make_run(tmp_path_factory.mktemp("runs"), base).final_model
+def retrained(tmp_path_factory, learned):
+    return make_run(tmp_path_factory.mktemp("runs"), learned).final_model
 
 
 @pytest.fixture

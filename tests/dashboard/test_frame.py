@@ -27,14 +27,14 @@ def client(tmp_path_factory):
         yield client
 
 
-def test_building_the_page_loads_no_torch(tmp_path):
+def test_building_the_page_loads_nothing_heavy(tmp_path):
     code = (
         "import sys; from pathlib import Path; from dashboard.app import create_app; "
         "from fastapi.testclient import TestClient; from dashboard.draft import Draft; "
         "from so8t_engine import Engine, config; "
         f"app = create_app(Engine(Path({str(tmp_path)!r})), Draft(config.CONFIGS / 'demo.yaml')); "
         "assert TestClient(app, base_url='http://127.0.0.1').get('/ja/').status_code == 200; "
-        "print([m for m in ('torch', 'transformers', 'peft', 'accelerate', 'bitsandbytes') if m in sys.modules])"
+        "print([m for m in ('torch', 'transformers', 'peft', 'accelerate', 'bitsandbytes', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=config.ROOT, check=True)
     assert done.stdout.strip() == "[]"

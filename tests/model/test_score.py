@@ -50,12 +50,12 @@ def best(values):
 
 
 @pytest.mark.parametrize("branches", [None, SEVERAL], ids=["demo", "several"])
-def test_decisions_are_those_of_whole_sequences_on_a_thousand_prompts(voices, monkeypatch, branches):
+def test_decisions_are_those_of_whole_sequences(voices, monkeypatch, branches):
     found, names = voices
     if branches:
         monkeypatch.setattr(Branches, "of", classmethod(lambda cls, template: branches))
     branches = Branches.of(found.template)
-    asked = prompts(500)
+    asked = prompts(120)
     for voice in names:
         scores = dict(score(found, voice, asked))
         assert sorted(scores) == list(range(len(asked)))

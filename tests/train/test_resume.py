@@ -1,7 +1,7 @@
 """A resumed run is the same run: whatever stopped it, weights and losses end bit for bit where they would have."""
 
+import _thread
 import json
-import os
 import random
 import re
 import signal
@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from made import ROOT, environment
+from made import ROOT, eight_steps, environment, forty_rows
 from safetensors.torch import load_file
 
 from so8t_engine import checkpoint, config, runs
@@ -51,11 +51,13 @@ def assert_same_weights(one, other):
     assert all(a[name].equal(b[name]) for name in a)
 
 
-@pytest.fixture
-def whole(tiny_settings):
-    """A run that nothing has stopped."""
-    run = new_run(tiny_settings, "whole")
-    return run, list(train(tiny_settings, run, CancelAfter()))
+@pytest.fixture(scope="module")
+def whole(tiny_model, tmp_path_factory):
+    """A run that nothing has stopped, on the same rows as those of `tiny_settings`."""
+    folder = tmp_path_factory.mktemp("whole")
+    settings = eight_steps(tiny_model, forty_rows(folder), folder / "runs")
+    run = new_run(settings, "whole")
+    return run, list(train(settings, run, CancelAfter()))
 
 
 def validations(events):
@@ -75,6 +77,17 @@ def test_stopped_and_resumed_run_is_bit_identical(tiny_settings, whole, looks, d
     assert not set(losses(first)) & set(losses(second))
     assert validations(first) | validations(second) == validations(whole[1])
     assert_same_weights(run.final_model, whole[0].final_model)
+
+
+def test_resumed_run_is_bit_identical_on_several_threads(tiny_settings, several_threads):
+    settings = config.from_values(config.to_values(tiny_settings) | {"train.epochs": 0.75})
+    straight, run = new_run(settings, "straight"), new_run(settings, "stopped")
+    whole = list(train(settings, straight, CancelAfter()))
+    first = list(train(settings, run, CancelAfter(5)))
+    second = list(train(settings, run, CancelAfter()))
+    assert [x.step for x in second if isinstance(x, e.Resumed)] == [1]
+    assert losses(first) | losses(second) == losses(whole)
+    assert_same_weights(run.final_model, straight.final_model)
 
 
 def test_best_model_that_cannot_be_written_costs_a_warning_not_the_run(tiny_settings):
@@ -130,19 +143,24 @@ def test_best_model_is_the_one_with_the_lowest_validation_loss(whole):
     assert best.best
 
 
+@pytest.fixture
+def signals():
+    """Puts back the handlers that the command line sets in this process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 def arguments(settings_file, output):
     return ["train", "--config", str(settings_file), "--output", str(output)]
 
 
-def started(settings_file, output):
-    """The command in a process of its own."""
-    command = [sys.executable, "-m", "so8t_engine", *arguments(settings_file, output)]
-    return subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8")
-
-
 def killed(settings_file, output, line, seconds):
-    """What the command says until it is killed: so many seconds after it has said a line that begins so."""
-    process, told = started(settings_file, output), []
+    """What the command says in a process of its own that is killed so many seconds after a line that begins so."""
+    command = [sys.executable, "-m", "so8t_engine", *arguments(settings_file, output)]
+    process = subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    told = []
     for said in process.stdout:
         told.append(said)
         if said.startswith(line):
@@ -165,10 +183,10 @@ def assert_begins_after(step, told):
     assert (int(resumed[1]) if resumed else 0) == step or "nothing to do" in told
 
 
-def test_kill_9_at_random_moments_then_the_same_command_ends_bit_identical(tmp_path, tiny_settings, capsys):
+def test_kill_9_at_random_moments_then_the_same_command_ends_bit_identical(tmp_path, tiny_settings, capsys, signals):
     """A kill before anything is secured costs what was done; one after it costs what came since the checkpoint."""
     flat = config.to_values(tiny_settings) | {
-        "train.epochs": 60, "train.validate_every": 10, "checkpoint.interval_seconds": 1, "checkpoint.keep": 3,
+        "train.epochs": 25, "train.validate_every": 10, "checkpoint.interval_seconds": 1, "checkpoint.keep": 3,
     }  # fmt: skip
     file = tmp_path / "job.yaml"
     file.write_text(config.to_yaml(config.from_values(flat)), encoding="utf-8")
@@ -187,17 +205,24 @@ def test_kill_9_at_random_moments_then_the_same_command_ends_bit_identical(tmp_p
     assert losses(broken.events()) == losses(straight.events())
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process alone")
-def test_ctrl_c_leaves_a_checkpoint_and_exit_code_1(tmp_path, tiny_settings):
+def test_ctrl_c_leaves_a_checkpoint_and_exit_code_1(tmp_path, tiny_settings, capsys, signals):
     file = tmp_path / "job.yaml"
     file.write_text(config.to_yaml(config.from_values(config.to_values(tiny_settings) | {"train.epochs": 500})), encoding="utf-8")
-    process = started(file, tmp_path / "out")
-    for line in process.stdout:
-        if line.startswith("step"):
-            break
-    process.send_signal(signal.SIGINT)
-    rest = process.stdout.read()
-    assert process.wait(30) == 1
-    assert "(stop)" in rest
-    found, faults = checkpoint.newest_good(tmp_path / "out" / "checkpoints")
+    run, ended = runs.Run.at(tmp_path / "out"), threading.Event()
+
+    def press():
+        while not any(isinstance(event, e.StepFinished) for event in run.events()):
+            if ended.wait(0.05):
+                return
+        _thread.interrupt_main(signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    try:
+        assert main(arguments(file, run.folder)) == 1
+    finally:
+        ended.set()
+        presser.join()
+    assert "(stop)" in capsys.readouterr().out
+    found, faults = checkpoint.newest_good(run.checkpoints)
     assert found and not faults
