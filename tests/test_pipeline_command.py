@@ -3,7 +3,7 @@
 import pytest
 from scripted_chain import OPEN, Script
 
-from so8t_engine import EngineError, config
+from so8t_engine import Engine, EngineError, config
 from so8t_engine.__main__ import main
 from so8t_engine.settings import STAGES
 
@@ -58,3 +58,16 @@ def test_a_failed_stage_ends_with_1_and_the_same_command_goes_on(command, script
 def test_bad_wishes_end_with_2(command, capsys):
     assert command("--skip", "gguf") == 2
     assert "no stage called gguf" in capsys.readouterr().err
+
+
+def test_the_last_chain_can_be_shown_after_a_restart(command, script):
+    assert command("--skip", "evaluate") == 0
+    root = script.settings.resolve(script.settings.runs)
+    for folder in root.parent.glob("夜*"):
+        folder.rename(root / "pipeline-夜")
+    engine = Engine(root)
+    (stored,) = engine.pipelines()
+    engine.show(stored)
+    shown = engine.snapshot()
+    assert (shown.command, shown.state, shown.pipeline_finished.winner) == ("RunPipeline", "finished", "retrained")
+    assert [event.outcome for event in shown.stages] == ["finished", "skipped", *["finished"] * 4]
