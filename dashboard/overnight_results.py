@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from dashboard import cards, numbers, overnight_timeline
+from dashboard import cards, job_cards, numbers, overnight_timeline
 from dashboard.bridge import Page
 from dashboard.evaluate_figures import share, table
 from dashboard.export_cards import kind_name
@@ -14,7 +14,7 @@ from dashboard.overnight_figures import points
 from dashboard.overnight_now import category
 from so8t_engine import ab_test_verdict
 
-ABOUT_SETTINGS = ("config.", "data.", "model.", "ollama.", "pipeline.no_ollama", "evaluate.no_test_rows")
+ABOUT_SETTINGS = (*job_cards.SETTINGS, "data.")
 """Codes of failures that the settings mend."""
 
 

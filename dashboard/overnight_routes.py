@@ -4,6 +4,7 @@ A chain is looked up by its id among those that the engine lists: no part of an 
 """
 
 import time
+from dataclasses import asdict
 from functools import partial
 
 from fastapi import FastAPI, Response
@@ -85,7 +86,4 @@ def _told(bridge: Bridge, presence: Presence, page: Page, able: bool) -> dict:
     found = news(snapshot, page)
     if found is None or time.time() - found.at > FRESH_SECONDS:
         return {"active": active, "sound": sound, "news": None}
-    return {
-        "active": active, "sound": sound,
-        "news": {"kind": found.kind, "key": found.key, "title": found.title, "body": found.body},
-    }  # fmt: skip
+    return {"active": active, "sound": sound, "news": asdict(found)}

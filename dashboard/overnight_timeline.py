@@ -1,6 +1,7 @@
 """The stages of a chain as a vertical timeline: what waits, what runs and how far, what came out and where it lies."""
 
 from collections.abc import Mapping
+from functools import partial
 from html import escape
 
 from dashboard import cards, job_cards, numbers
@@ -19,26 +20,28 @@ Details = Mapping[str, str]
 
 
 def situation(snapshot: Snapshot, page: Page) -> str:
-    """The chain that runs; what kept it from opening; "" when there is nothing to say."""
-    if snapshot.command != COMMAND:
-        return ""
+    """The chain that runs; what kept it from opening; "" once it has opened and ended, as its folder tells of that."""
     chain = of_snapshot(snapshot)
-    if not snapshot.active:
-        return "" if chain else job_failure(snapshot, page)
+    if chain and not snapshot.active:
+        return ""
+    words = partial(_words, page)
+    return job_cards.situation(snapshot, page, COMMAND, words, lambda: _running_card(snapshot, chain, page), "")
+
+
+def _words(page: Page, key: str, **facts: object) -> str:
+    return page.t(f"overnight.ended.{key}", **facts)
+
+
+def _running_card(snapshot: Snapshot, chain: Chain | None, page: Page) -> str:
     if chain is None:
         words = page.t("overnight.now.opening")
         return cards.card(words, cards.bar(None, words), kind="so-overnight-live", name="chain")
     title = page.t("state.stopping" if snapshot.state == "stopping" else "overnight.live.title")
-    about = page.t("overnight.live.resumed") if snapshot.pipeline.resumed else page.t("overnight.live.begun")
+    about = page.t("overnight.live.resumed" if snapshot.pipeline.resumed else "overnight.live.begun")
     return cards.card(
         title, f'<p class="so-overnight-about">{escape(about)}</p>{timeline(chain, page, now(snapshot, page))}',
         aside=count(chain, page), kind="so-overnight-live", name="chain",
     )  # fmt: skip
-
-
-def job_failure(snapshot: Snapshot, page: Page) -> str:
-    """Why a chain could not even be opened."""
-    return job_cards.failure(snapshot.failure, page, "") if snapshot.failure else ""
 
 
 def count(chain: Chain, page: Page) -> str:

@@ -8,9 +8,10 @@ window.studio = window.studio || {};
   const language = document.documentElement.lang;
   const KEPT_SHOWN = "so-overnight-shown";
   const KEPT_NOTICES = "so-overnight-notices"; // of this browser, not of the draft: it is the browser that is asked
-  const KEPT_TOLD = "so-overnight-told"; // the newest thing that a window of this browser has told
+  const KEPT_TOLD = "so-overnight-told"; // when the newest thing happened that a window of this browser has told
   const TYPED = 400; // milliseconds until what is typed counts
-  const HELD = 2000; // milliseconds that the draft leaves a field alone after a change
+  const HELD = 2000; // milliseconds in which a change must have reached the draft; until then it leaves the field alone
+  const TRIES = 5; // a change that is sent while the page still comes up may be lost
 
   let chosen = sessionStorage.getItem(KEPT_SHOWN) ?? ""; // "" follows the newest chain, or the one that runs
   let keys = [];
@@ -33,6 +34,7 @@ window.studio = window.studio || {};
     if (!form()) return;
     for (const [name, value] of Object.entries(told.values)) {
       const input = field(name);
+      if (held.has(name) && value === said(input)) release(name); // the change has arrived
       if (held.has(name)) continue;
       if (input.type === "checkbox") input.checked = value;
       else if (input.matches("select")) choose(input, value);
@@ -57,23 +59,41 @@ window.studio = window.studio || {};
 
   function changed({ target }) {
     const { name } = target;
-    if (name === "notices") askNotices(target);
-    if (!(name in told.values)) return;
-    clearTimeout(held.get(name));
-    held.set(name, setTimeout(() => {
-      held.delete(name);
-      fill();
-    }, HELD));
+    if (name === "notices") {
+      askNotices(target);
+      return;
+    }
+    hold(name, TRIES);
     clearTimeout(typing.get(name));
     typing.set(name, setTimeout(tell, target.type === "text" ? TYPED : 0, name));
     reveal();
   }
 
+  /** Until the draft says what this field says, it is sent again; in the end the field shows what the draft says. */
+  function hold(name, tries) {
+    clearTimeout(held.get(name));
+    held.set(name, setTimeout(() => {
+      if (tries > 1) {
+        if (!typing.has(name)) tell(name);
+        hold(name, tries - 1);
+      } else {
+        release(name);
+        fill();
+      }
+    }, HELD));
+  }
+
+  function release(name) {
+    clearTimeout(held.get(name));
+    held.delete(name);
+  }
+
+  const said = (input) => (input.type === "checkbox" ? input.checked : input.value.trim());
+
   function tell(name) {
     clearTimeout(typing.get(name));
     typing.delete(name);
-    const input = field(name);
-    send?.({ do: "change", what: name, value: input.type === "checkbox" ? input.checked : input.value });
+    send?.({ do: "change", what: name, value: said(field(name)) });
   }
 
   async function askOllama() {
@@ -116,16 +136,17 @@ window.studio = window.studio || {};
       button.setAttribute("aria-current", String(button.dataset.chain === wanted));
     }
     const place = part("results");
-    place.hidden = told.active && !wanted; // the chain that runs stands above
     if (!wanted) {
       if (!told.active && empty) place.innerHTML = empty;
+      place.hidden = told.active; // the chain that runs stands above
       return;
     }
-    if (place.querySelector(".so-chain")?.dataset.shown === wanted && seen === now) return;
+    if (place.querySelector(".so-chain")?.dataset.shown === wanted && seen === now && !place.hidden) return;
     const open = new Set([...place.querySelectorAll("details[open]")].map((one) => one.dataset.keep));
     const same = place.querySelector(".so-chain")?.dataset.shown === wanted;
     await load("results", address(`/${wanted}`));
     for (const one of place.querySelectorAll("details")) if (same && open.has(one.dataset.keep)) one.open = true;
+    place.hidden = false;
     seen = now;
   }
 
@@ -189,8 +210,8 @@ window.studio = window.studio || {};
   }
 
   function tellOnce({ sound, news }) {
-    if (localStorage.getItem(KEPT_TOLD) === news.key) return;
-    localStorage.setItem(KEPT_TOLD, news.key);
+    if (news.at <= Number(localStorage.getItem(KEPT_TOLD))) return;
+    localStorage.setItem(KEPT_TOLD, news.at);
     if (sound) play(news.kind);
     if (!noticesOn()) return;
     const notice = new Notification(news.title, { body: news.body, tag: news.key, lang: language });
@@ -237,11 +258,12 @@ window.studio = window.studio || {};
     /** The timer's word of the draft, of the chain that runs, and that the lists are others now. */
     follows(props, watch) {
       const hears = () => {
-        const before = told.revision;
+        const before = told;
         told = { ...told, ...JSON.parse(props.value) };
         fill();
         beat();
-        if (told.revision !== before) refresh();
+        if (told.active && !before.active && part("results")) part("results").hidden = true;
+        if (told.revision !== before.revision) refresh();
       };
       hears();
       watch("value", hears);
