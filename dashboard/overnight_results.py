@@ -92,7 +92,7 @@ def _winner(chain: Chain, page: Page) -> tuple[str, str, str] | None:
     if not verdict:
         return None
     winner = page.t(f"overnight.winner.{verdict['winner'] or 'none'}")
-    ahead = f" {points(verdict['rule']['value'])}" if verdict["winner"] else ""
+    ahead = points(verdict["rule"]["value"]) if verdict["winner"] else ""
     return page.t("overnight.summary.winner"), escape(winner), ahead
 
 
@@ -106,7 +106,7 @@ def _score(chain: Chain, page: Page) -> tuple[str, str, str] | None:
     if not found:
         return None
     base = page.t("overnight.summary.base", score=share(found["base"]["score"]))
-    return page.t("overnight.summary.japanese"), escape(share(found["winner"]["score"])), f" {escape(base)}"
+    return page.t("overnight.summary.japanese"), escape(share(found["winner"]["score"])), escape(base)
 
 
 def _command(name: str, page: Page) -> str:
@@ -130,7 +130,23 @@ def _japanese(stage: Stage, page: Page) -> str:
     rows.append(_compared(page.t("overnight.japanese.all"), base["score"], winner["score"], page))
     caption = page.t("overnight.japanese.title")
     body = table(heads, rows, kind="so-japanese", caption=caption)
-    return f'<details class="so-japanese-more" data-keep="japanese"><summary>{escape(caption)}</summary>{body}</details>'
+    return (
+        f'<p class="so-stage-line">{escape(_sure(stage.results["comparison"], page))}</p>'
+        f'<details data-keep="japanese"><summary>{escape(caption)}</summary>{body}</details>'
+    )
+
+
+def _sure(compared: Mapping[str, Any], page: Page) -> str:
+    """How large the difference of the scores is, on how many questions, and whether it may be chance."""
+    if compared["difference"] is None:
+        return page.t("overnight.japanese.apart")
+    difference, interval = points(compared["difference"]), compared["interval"]
+    if interval:
+        difference += f" [{100 * interval['low']:+.1f}, {100 * interval['high']:+.1f}]"
+    counts = {name: numbers.count(compared[name]) for name in ("better", "worse", "equal")}
+    told = page.t("overnight.japanese.compared", difference=difference, **counts)
+    verdict = compared["decided"] or "none"
+    return f"{told} {page.t(f'overnight.japanese.decided_{verdict}')}"
 
 
 def _compared(label: str, base: float | None, winner: float | None, page: Page) -> list[str]:

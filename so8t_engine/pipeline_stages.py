@@ -22,6 +22,9 @@ from so8t_engine.runs import MANIFEST, Run
 from so8t_engine.train.job import retrain
 from so8t_engine.voice import Voice
 
+COMPARED = ("difference", "interval", "p", "decided", "better", "worse", "equal")
+"""Of the Japanese test's comparison."""
+
 FIGURES = ("accuracy", "macro_f1", "unsafe_allow", "over_refusal")
 
 
@@ -222,8 +225,9 @@ class JapaneseTest:
             found = japanese_results.read(Path(folder))
             categories = {name: part["value"] for name, part in found["categories"].items()}
             scores[side] = {"score": found["score"]["value"], "categories": categories}
-        figures = {side: _share(found["score"]) for side, found in scores.items()}
-        return {"asked": self._asked(chain), **scores}, figures
+        figures = {side: _share(part["score"]) for side, part in scores.items()}
+        compared = {name: found["comparison"][name] for name in COMPARED}  # the winner's, which was read last
+        return {"asked": self._asked(chain), **scores, "comparison": compared}, figures
 
     def _winner(self, chain: Chain) -> Voice | str:
         return chain.retrained if "ollama" in chain.skip else chain.ollama_name

@@ -68,6 +68,8 @@ class Stage:
     def results(self, chain: Chain, entry: Entry) -> tuple[dict, dict[str, str]]:
         base = {name: value * 0.85 for name, value in CATEGORIES.items()}
         scores = {side: {"score": sum(found.values()) / 5, "categories": found} for side, found in (("base", base), ("winner", CATEGORIES))}
+        compared = {"difference": 0.1239, "interval": {"low": 0.041, "high": 0.212}, "p": 0.008, "decided": "this", "better": 15,
+                    "worse": 3, "equal": 27}  # fmt: skip
         files = [{"file": f"x-{kind}.gguf", "quantization": kind, "bytes": size} for kind, size in SIZES.items()]
         name = f"{chain.settings.pipeline.ollama_name}:latest"
         return {
@@ -79,7 +81,7 @@ class Stage:
                 {kind: f"{size / 1e6:,.1f} MB" for kind, size in SIZES.items()} | {"agreement_f16": "100.0%", "agreement_q8_0": "99.0%"},
             ),
             "ollama": ({"name": name}, {"name": name, "file": "x-q8_0.gguf"}),
-            "japanese_test": (scores, {side: f"{found['score']:.1%}" for side, found in scores.items()}),
+            "japanese_test": (scores | {"comparison": compared}, {side: f"{found['score']:.1%}" for side, found in scores.items()}),
         }[self.name]  # fmt: skip
 
     def ticks(self, count: int, part: float = 1.0) -> Iterator[tuple[int, float]]:

@@ -181,14 +181,17 @@ window.studio = window.studio || {};
   const able = () => navigator.userActivation?.hasBeenActive ?? true; // else the browser lets no page play
 
   function play(kind) {
-    new Audio(`/static/sounds/${kind}.wav`).play().then(
-      () => (part("silenced").hidden = true),
-      () => (part("silenced").hidden = false),
-    );
+    new Audio(`/static/sounds/${kind}.wav`).play().then(() => silenced(false), () => silenced(true));
   }
 
-  function beat() {
-    if (!told.active || pulse) return;
+  function silenced(yes) {
+    const place = part("silenced"); // there once the tab was open
+    if (place) place.hidden = !yes;
+  }
+
+  /** A chain runs: ask for news of it until it has ended, whichever tab is open. */
+  function beat({ detail }) {
+    if (detail.state !== "running" || detail.tab !== "overnight" || pulse) return;
     pulse = new Worker("/static/dashboard/overnight_pulse.js");
     pulse.onmessage = hear;
     hear();
@@ -201,7 +204,7 @@ window.studio = window.studio || {};
     } catch {
       return; // the dashboard has ended: page.js says so
     }
-    if (said.sound && !able()) part("silenced").hidden = false;
+    if (said.sound && !able()) silenced(true);
     else if (said.news) navigator.locks.request(KEPT_TOLD, () => tellOnce(said));
     if (!said.active) {
       pulse?.terminate();
@@ -230,6 +233,7 @@ window.studio = window.studio || {};
     input.checked = noticesOn();
   }
 
+  document.addEventListener("so-state", beat);
   document.addEventListener("so-tab", () => {
     refresh();
     if (studio.tab === "overnight" && form()) askOllama();
@@ -261,7 +265,6 @@ window.studio = window.studio || {};
         const before = told;
         told = { ...told, ...JSON.parse(props.value) };
         fill();
-        beat();
         if (told.active && !before.active && part("results")) part("results").hidden = true;
         if (told.revision !== before.revision) refresh();
       };

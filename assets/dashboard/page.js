@@ -128,6 +128,7 @@ window.studio = window.studio || {};
       button.classList.toggle("so-tab-runs", state === "running" && button.id === `tab-${tab}-button`);
     }
     linkLanguages(shownTab()); // the header was drawn anew
+    document.dispatchEvent(new CustomEvent("so-state", { detail: { state, tab } }));
   }
 
   function drawIcon(state, percent) {

@@ -119,6 +119,7 @@ class TestRealChain:
         assert {file: file.stat().st_mtime_ns for file in export.glob("*.gguf")} == written, "what is done is not done again"
         page.wait_for_function("window.played.includes('all_done.wav')", timeout=10_000)
         assert page.title().startswith("完了しました 夜間実行")
+        expect(page.locator("#overnight-results [aria-busy]")).to_have_count(0)
         page.locator("summary", has_text="分野ごとの得点").click()
         expect(page.locator(".so-japanese tbody tr")).to_have_count(6)
         expect(page.locator("#overnight-unfinished")).to_have_text("")
@@ -145,15 +146,15 @@ class TestPage:
         second.get_by_role("checkbox", name="Push to Ollama").check()
         second.locator("#overnight-name").fill("my-model")
         expect(page.locator("#overnight-name")).to_have_value("my-model")
-        page.locator("#tab-config-button").click()
-        expect(page.locator("#pipeline-ollama_name textarea, #pipeline-ollama_name input").first).to_have_value("my-model")
-        page.locator("#tab-overnight-button").click()
+        second.locator("#tab-config-button").click()
+        expect(second.locator("#pipeline-ollama_name textarea, #pipeline-ollama_name input").first).to_have_value("my-model")
         page.get_by_role("checkbox", name="このブラウザーで通知する").check()
         page.locator("[name=accept_visible_thinking]").focus()
         page.keyboard.press("Space")
         expect(page.get_by_role("button", name="夜間実行を始める")).to_be_enabled(timeout=20_000)
         page.keyboard.press("Control+Enter")
-        expect(second.locator(".so-overnight-live")).to_be_visible(timeout=STAGE_SECONDS)
+        expect(second.locator("#tab-overnight-button")).to_have_class(re.compile("so-tab-runs"), timeout=STAGE_SECONDS)
+        second.locator("#tab-overnight-button").click()
         for one in (page, second):
             expect(one.locator("[data-card=summary]")).to_contain_text("my-model", timeout=STAGE_SECONDS)
         assert states(second) == ["finished", "skipped"] + ["finished"] * 4

@@ -75,7 +75,7 @@ def test_each_stage_waits_runs_and_is_done_and_what_it_found_stays(night, page):
         expected = ["finished"] * number + ["running"] + ["waiting"] * (len(STAGES) - number - 1)
         assert while_it_runs and all(one == expected for one in while_it_runs)
     last = overnight_timeline.situation(pictures[-1], page)
-    assert "87.4 %" in figures(last, "evaluate") and "+16.2 pt" in figures(last, "ab_test")
+    assert "588.0 MiB" in figures(last, "export") and "87.4 %" in figures(last, "evaluate") and "+16.2 pt" in figures(last, "ab_test")
     assert page.t("overnight.live.count", done=6, total=6) in last
 
 
@@ -140,6 +140,7 @@ def test_a_night_to_its_end_is_a_summary_and_six_stages(night, page, bridge):
     assert page.t("overnight.winner.retrained") in summary and "+16.5 pt" in summary
     assert 'data-copy="ollama run my-model:latest"' in summary and "588.0 MiB" in summary and "312.0 MiB" in summary
     assert "82.6 %" in summary and escape(page.t("overnight.summary.base", score="70.2 %")) in summary
+    assert "+12.4 pt [+4.1, +21.2]" in html and page.t("overnight.japanese.decided_this") in html
     table = html[html.index("so-japanese") :]
     assert page.t("overnight.category.terms") in table and "71.4 %" in table and "+12.6 pt" in table
 
