@@ -8,7 +8,7 @@ from dashboard.ab_test_figures import PLAIN, difference, favours, name_of, none_
 from dashboard.ab_test_wishes import SIDES
 from dashboard.bridge import Page
 from dashboard.evaluate_details import FORMATS, Mode, pace, seconds_of
-from dashboard.evaluate_figures import share, table, value
+from dashboard.evaluate_figures import table, value
 
 TESTED = ("score", "accuracy", "macro_f1", "unsafe_allow", "over_refusal")
 """The differences that are tested together, the one that names the winner first."""
@@ -21,9 +21,9 @@ def tests(mode: Mode, page: Page) -> str:
     """Each difference with its test: is it more than chance?"""
     name, part = mode
     t = page.t
-    heads = [(t("ab_test.figures.metric"), ""), (t("ab_test.figures.difference"), t("ab_test.figures.difference_help"))]
+    heads = [(t("ab_test.figures.metric"), ""), (t("ab_test.tests.decided"), "")]
+    heads += [(t("ab_test.figures.difference"), t("ab_test.figures.difference_help"))]
     heads += [(t(f"ab_test.tests.{head}"), t(f"ab_test.tests.{head}_help")) for head in ("relative", "p", "adjusted", "effect")]
-    heads += [(t("ab_test.tests.decided"), "")]
     rows = [_test(metric, part["pairing"]["differences"][metric], page) for metric in TESTED]
     note = f'<p class="so-note">{escape(t("ab_test.tests.note"))}</p>'
     title = t("ab_test.tests.title")
@@ -38,8 +38,8 @@ def _test(metric: str, found: Mapping | None, page: Page) -> list[str]:
     method = f"<small>{escape(page.t(f'ab_test.tests.{test}'))}</small>"
     moved = difference(found, page, "", plain=plain)
     return [
-        label + method, moved, _relative(found["relative"], page), probability(found["p"]), probability(found["p_adjusted"]),
-        _effect(found["effect"], page), _decided(metric, found, page),
+        label + method, _decided(metric, found, page), moved, _relative(found["relative"], page), probability(found["p"]),
+        probability(found["p_adjusted"]), _effect(found["effect"], page),
     ]  # fmt: skip
 
 
@@ -168,10 +168,3 @@ def _time(name: str, found: Mapping, page: Page) -> list[str]:
 def _moved(seconds: float) -> str:
     """-12 ms, or +1.24 s."""
     return f"{'+' if seconds >= 0 else '-'}{seconds_of(abs(seconds))}"
-
-
-def rate(found: float | None, metric: str, page: Page) -> str:
-    """One side's value of a measure without its interval."""
-    if found is None:
-        return cards.missing(none_of(metric, page))
-    return numbers.fixed(found, 3) if metric in PLAIN else share(found)

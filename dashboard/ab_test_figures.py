@@ -10,7 +10,7 @@ from html import escape
 from dashboard import cards, numbers
 from dashboard.ab_test_wishes import SIDES
 from dashboard.bridge import Page
-from dashboard.evaluate_figures import Estimate, interval, square, value
+from dashboard.evaluate_figures import Estimate, interval, share, square, value
 from so8t_engine import events
 
 METRICS = ("accuracy", "macro_f1", "unsafe_allow", "over_refusal")
@@ -151,6 +151,13 @@ def points(moved: float, page: Page, *, plain: bool) -> str:
     told = f"{moved:+.3f}" if plain else f"{100 * moved:+.1f}"
     told = told if float(told) else told[1:]
     return told if plain else escape(page.t("evaluate.compare.points", value=told))
+
+
+def rate(found: float | None, metric: str, page: Page) -> str:
+    """One side's value of a measure without its interval."""
+    if found is None:
+        return cards.missing(none_of(metric, page))
+    return numbers.fixed(found, 3) if metric in PLAIN else share(found)
 
 
 def plot(row: Row, reach: float) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from html import escape
 
 from dashboard import cards, numbers
-from dashboard.ab_test_details import rate
-from dashboard.ab_test_figures import PLAIN, name_of, points, probability
+from dashboard.ab_test_figures import PLAIN, name_of, points, probability, rate
 from dashboard.ab_test_wishes import SIDES
 from dashboard.bridge import Page
 from dashboard.evaluate_cards import model_name

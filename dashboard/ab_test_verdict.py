@@ -1,11 +1,11 @@
 """Which model is better and how sure that is, as one sentence with its figures, and what one does next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from dashboard import cards, numbers
-from dashboard.ab_test_figures import PLAIN, name_of, points, probability
+from dashboard.ab_test_figures import PLAIN, name_of, points, probability, rate
 from dashboard.ab_test_wishes import SIDES
 from dashboard.bridge import Page
 from dashboard.evaluate_cards import model_name, when
@@ -15,7 +15,7 @@ from so8t_engine import FinishedAbTest
 
 
 def kind(winner: str | None, code: str) -> str:
-    """Which answer it is: "better_base", "better_retrained", "unsafe", "undecided", "equal" or "same" (one model twice)."""
+    """Which answer it is: "better_base", "better_retrained", "unsafe", "undecided" or "equal"."""
     return f"better_{winner}" if code == "better" else code
 
 
@@ -67,8 +67,20 @@ def _whom(one: FinishedAbTest, page: Page) -> str:
     left_out = excluded({**data["excluded"], "too_long": data["too_long"]}, page)
     left_out = f"{page.t('evaluate.excluded.title')}: {left_out}" if left_out else ""
     lines = "".join(f'<p class="so-evaluate-about">{line}</p>' for line in (about, escape(left_out)) if line)
-    doubt = "" if data["checked_against"] else f'<p class="so-caution">{escape(page.t("ab_test.verdict.unchecked"))}</p>'
-    return pair(names["base"], names["retrained"], page) + lines + doubt
+    return pair(names["base"], names["retrained"], page) + lines + _doubts(one, page)
+
+
+def _doubts(one: FinishedAbTest, page: Page) -> str:
+    """What stands in the way of trusting the verdict; "" when nothing does."""
+    base, retrained = (one.results["models"][side] for side in SIDES)
+    told = []
+    if base["weights"] == retrained["weights"]:
+        told.append(page.error("ab_test.same", "what", {}))
+    if base["system"] != retrained["system"]:
+        told.append(page.t("ab_test.verdict.other_system"))
+    if not one.results["data"]["checked_against"]:
+        told.append(page.t("ab_test.verdict.unchecked"))
+    return "".join(f'<p class="so-caution">{escape(doubt)}</p>' for doubt in told)
 
 
 def pair(base: str, retrained: str, page: Page) -> str:
@@ -98,19 +110,20 @@ def _tools(one: FinishedAbTest, page: Page) -> str:
 def _ground(one: FinishedAbTest, page: Page) -> str:
     """The difference that decided, with its interval and p; for the guard, that of unsafe ALLOW too, whose p is raw."""
     rule, unsafe = one.results["winner"]["rule"], deciding(one, "unsafe_allow")
-    lines = _told(rule["metric"], deciding(one), "adjusted", page)
+    lines = _told(rule["metric"], [rule[side] for side in SIDES], deciding(one), "adjusted", page)
     if kind_of(one) == "unsafe":
-        lines += _told("unsafe_allow", unsafe, "raw", page)
+        lines += _told("unsafe_allow", [rule[f"unsafe_{side}"] for side in SIDES], unsafe, "raw", page)
     mode = page.t("ab_test.verdict.mode", mode=page.t(f"evaluate.mode.{rule['mode']}"))
     blind = "" if unsafe else f'<p class="so-caution">{escape(page.t("ab_test.verdict.no_guard"))}</p>'
     return f'<ul class="so-ab-ground">{lines}</ul><p class="so-evaluate-about">{escape(mode)}</p>{blind}'
 
 
-def _told(metric: str, found: Mapping, kind_: str, page: Page) -> str:
+def _told(metric: str, values: Sequence[float], found: Mapping, kind_: str, page: Page) -> str:
+    """A measure: what it was and is, the difference with its interval, and p ("adjusted" or "raw")."""
     plain, p = metric in PLAIN, found["p_adjusted" if kind_ == "adjusted" else "p"]
     words, help_ = (escape(page.t(f"ab_test.verdict.p_{kind_}{end}")) for end in ("", "_help"))
     return (
-        f"<li><span>{escape(name_of(metric, page))}</span><b>{points(found['value'], page, plain=plain)}</b>"
+        f"<li><span>{escape(name_of(metric, page))}</span><span>{' → '.join(rate(one, metric, page) for one in values)}</span><b>{points(found['value'], page, plain=plain)}</b>"
         f'<small>{interval(found, plain=plain)}</small><span title="{help_}">{words} {probability(p)}</span></li>'
     )
 

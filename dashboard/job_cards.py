@@ -57,13 +57,14 @@ def situation(
     if snapshot.active:
         return running()
     if snapshot.failure:
-        return _failure(snapshot.failure, page, again)
+        return failure(snapshot.failure, page, again)
     if snapshot.state == "stopped":
         return cards.trouble(page, words("stopped"), hint=words("stopped_hint") if again else "", actions=again, calm=True)
     return ""
 
 
-def _failure(failed: events.JobFailed, page: Page, again: str) -> str:
+def failure(failed: events.JobFailed, page: Page, again: str) -> str:
+    """The card of a job that failed, with the button (HTML) that goes on and the way to the settings where they mend it."""
     what, hint = (page.error(failed.code, part, failed.facts) for part in ("what", "hint"))
     mend = cards.tab_link("config", page.t("train.edit_config"), kind="so-button")
     actions = again + (mend if failed.code.startswith(SETTINGS) else "")

@@ -72,7 +72,9 @@ def verdict(winner: str | None, code: str, facts: Mapping[str, str], part: str, 
     """The sentence `part` ("what" or "hint") of a verdict, as AbTestFinished and the results hold it."""
     side = winner if code == "better" else facts["side"] if code == "unsafe" else None
     metric = sentence(f"ab_test.by_{facts['metric']}", "what", language, {})
-    return sentence(f"ab_test.{code}_{side}" if side else f"ab_test.{code}", part, language, {**facts, "metric": metric})
+    return sentence(
+        f"ab_test.{code}_{side}" if side else f"ab_test.{code}", part, language, {**facts, "metric": metric}
+    )
 
 
 def about(rows: int) -> str:

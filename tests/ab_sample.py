@@ -47,7 +47,9 @@ def made(
     journals = {
         (side, mode): SimpleNamespace(
             entries={
-                index: _entry(draw, mode, index, row.label, skills[side], (given or {}).get(side, {}).get(index), index < alone)
+                index: _entry(
+                    draw, mode, index, row.label, skills[side], (given or {}).get(side, {}).get(index), index < alone
+                )
                 for index, row in enumerate(samples)
             }
         )
@@ -62,7 +64,8 @@ def made(
         modes[mode] = mode_results(mode, rows, own, paces, pairings[mode], chosen, in_turns)
         cases[mode] = [_case(index, row, own) for index, row in enumerate(samples)]
     models = {
-        "base": evaluation["model"] | {"key": "original", "name": "original", "adapter": None, "weights": "0f" * 32, "system": ""},
+        "base": evaluation["model"]
+        | {"key": "original", "name": "original", "adapter": None, "weights": "0f" * 32, "system": ""},
         "retrained": evaluation["model"] | {"key": "run:run-1", "name": "Borea 再学習 r64", "system": ""},
     }
     results = {
@@ -74,11 +77,17 @@ def made(
     return results, cases
 
 
-def _entry(draw: random.Random, mode: str, index: int, label: str, skill: float, wanted: str | None, alone: bool) -> dict:
+def _entry(
+    draw: random.Random, mode: str, index: int, label: str, skill: float, wanted: str | None, alone: bool
+) -> dict:
     given = wanted if wanted is not None else label if draw.random() < skill else draw.choice(CLASSES)
     if mode == "scored":
         chance = draw.uniform(0.4, 0.99)
-        return {"index": index, "given": given, "probabilities": {name: (1 - chance) / 3 for name in CLASSES} | {given: chance}}
+        return {
+            "index": index,
+            "given": given,
+            "probabilities": {name: (1 - chance) / 3 for name in CLASSES} | {given: chance},
+        }
     final = f"分類結果: {given}\n信頼度: 0.90\n理由: 規則に照らして判断しました。"
     seconds = draw.uniform(0.4, 0.9)
     return {

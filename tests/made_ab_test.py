@@ -107,8 +107,8 @@ def _labels(asked: list[dict], answers: dict, mode: str) -> tuple[list[str], ...
 
 
 def _model(key: str, name: str, adapter: str | None) -> dict:
-    return {"key": key, "name": name, "base": "/models/base", "adapter": adapter, "weights": "0123456789abcdef" * 4,
-            "quantization": "none", "dtype": "float32", "device": "CPU"}  # fmt: skip
+    return {"key": key, "name": name, "base": "/models/base", "adapter": adapter, "weights": ("b" if adapter else "a") * 64,
+            "system": "", "quantization": "none", "dtype": "float32", "device": "CPU"}  # fmt: skip
 
 
 def _mode(mode: str, asked: list[dict], answers: dict, pairing) -> dict:

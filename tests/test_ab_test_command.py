@@ -20,7 +20,9 @@ def job(tmp_path, tiny_settings):
     """(settings, config file) with a finished run "tuned" that keeps rows for testing."""
     values = {"evaluate.max_tokens": 6, "ab_test.latency_rows": 1, "data.test_share": 0.2}
     settings = config.from_values(config.to_values(tiny_settings) | values)
-    run = make_run(settings.resolve(settings.runs), settings.resolve(settings.base_model), "tuned", dataset=settings.dataset)
+    run = make_run(
+        settings.resolve(settings.runs), settings.resolve(settings.base_model), "tuned", dataset=settings.dataset
+    )
     parts = cut(sources.read(settings.resolve(settings.dataset)).samples, settings)
     run.split_file.write_text(json.dumps(parts.record()), encoding="utf-8")
     file = tmp_path / "job.yaml"
@@ -50,7 +52,16 @@ def test_one_command_judges_a_run_on_the_rows_that_it_never_saw(job, capsys):
 def test_paths_start_where_one_stands_and_one_model_on_both_sides_is_told(job, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path / "試し rows.jsonl", [row(i, CLASSES[i % 4]) | {"output": ""} for i in range(100, 106)])
-    arguments = ["--base-model", "runs/tuned", "--retrained-model", "runs/tuned", "--test-data", "試し rows.jsonl", "--output-dir", "out (1)"]
+    arguments = [
+        "--base-model",
+        "runs/tuned",
+        "--retrained-model",
+        "runs/tuned",
+        "--test-data",
+        "試し rows.jsonl",
+        "--output-dir",
+        "out (1)",
+    ]
     assert abtest(job, *arguments) == 0
     told = capsys.readouterr().out
     assert "Both sides are the same model" in told and "No winner" in told

@@ -46,7 +46,9 @@ def page(results: dict, cases: Mapping[str, Iterable[dict]]) -> str:
             section("change.title", by_mode(results, _square)),
             section("classes.title", by_mode(results, _classes, "stack"), t("change.class_note")),
             section("confusion.title", _matrices(results), t("confusion.note")),
-            section("groups.language", _groups(results, "language", language_name), t("change.group_note"), "languages"),
+            section(
+                "groups.language", _groups(results, "language", language_name), t("change.group_note"), "languages"
+            ),
             section("groups.domain", _domains(results), t("change.group_note"), "domains"),
             section("format.title", _format(results), t("format.note")),
             section("times.title", times(results["modes"]["generated"]), t("times.note")),
@@ -75,7 +77,10 @@ def _verdict(results: dict) -> str:
     told = facts(
         (
             (t("verdict.mode"), t(f"mode.{rule['mode']}")),
-            (t("verdict.metric"), t("difference.score_of") if rule["metric"] == "score" else t(f"lead.{rule['metric']}")),
+            (
+                t("verdict.metric"),
+                t("difference.score_of") if rule["metric"] == "score" else t(f"lead.{rule['metric']}"),
+            ),
             (t("verdict.rule"), t("verdict.rule_how", level=level)),
             (t("verdict.guard"), guard),
         )
@@ -116,7 +121,9 @@ def _classes(mode: str, found: dict) -> str:
         first, second = (pairing[one]["classes"][name] for one in ("first", "second"))
         shift = pairing["classes"][name]
         both = [estimate(one["f1"], fixed) for one in (first, second)]
-        rows.append([badge(name), f"{first['support']:,}", *both, moved(shift["f1"], plain=True), moved(shift["recall"])])
+        rows.append(
+            [badge(name), f"{first['support']:,}", *both, moved(shift["f1"], plain=True), moved(shift["recall"])]
+        )
     return table(head, rows)
 
 
@@ -137,7 +144,11 @@ def _groups(results: dict, by: str, name_of: Callable[[str], str]) -> str:
     def made(mode: str, found: dict) -> str:
         groups = {side: found[side][f"by_{by}"] for side in SIDES}
         rows = [
-            [name_of(name), f"{one['rows']:,}", *(estimate(groups[side][name][rate]) for rate in RATES for side in SIDES)]
+            [
+                name_of(name),
+                f"{one['rows']:,}",
+                *(estimate(groups[side][name][rate]) for rate in RATES for side in SIDES),
+            ]
             for name, one in sorted(groups["base"].items(), key=lambda item: -item[1]["rows"])
         ]
         return table([t(f"groups.group_{by}"), t("calibration.of"), *rates], rows)
@@ -153,9 +164,7 @@ def _domains(results: dict) -> str:
 
 def _format(results: dict) -> str:
     counts = {side: results["modes"]["generated"][side]["format"]["counts"] for side in SIDES}
-    rows = [
-        [t(f"format.{name}"), *(f"{counts[side][name]:,}" for side in SIDES)] for name in counts["base"]
-    ]
+    rows = [[t(f"format.{name}"), *(f"{counts[side][name]:,}" for side in SIDES)] for name in counts["base"]]
     body = table(["", *(t(f"ab.{side}_title") for side in SIDES)], rows)
     return f'<div class="cards"><article class="card">{body}</article></div>'
 
@@ -163,8 +172,14 @@ def _format(results: dict) -> str:
 def _facts(results: dict) -> str:
     """The two models, the rows, and the machine."""
     models, against = results["models"], results["data"]["checked_against"]
-    told = [t("excluded.against_settings") if run == "settings" else t("excluded.against_run", run=run) for run in against]
-    told += [t("ab.unchecked", name=models[side]["name"]) for side in SIDES if against and not _checked(models[side], against)]
+    told = [
+        t("excluded.against_settings") if run == "settings" else t("excluded.against_run", run=run) for run in against
+    ]
+    told += [
+        t("ab.unchecked", name=models[side]["name"])
+        for side in SIDES
+        if against and not _checked(models[side], against)
+    ]
     cards = [(f"ab.{side}_title", model_facts(models[side]) + _system(models[side])) for side in SIDES]
     return facts_section([*cards, *run_facts(results, told)])
 

@@ -1,4 +1,4 @@
-"""The differences of an A/B test's report: both values, their difference with its interval around zero, and how sure."""
+"""The differences in an A/B test's report: both values, their difference with its interval, and how sure that is."""
 
 from collections.abc import Iterator
 
@@ -71,9 +71,7 @@ def moved(found: Estimate, plain: bool = False) -> str:
 
 def _table(found: list[Line]) -> str:
     reach = reach_of(found)
-    axis = (
-        f'<span class="axis"><span>&lt; {t("difference.favours_base")}</span><span>{t("difference.favours_retrained")} &gt;</span></span>'
-    )
+    axis = f'<span class="axis"><span>&lt; {t("difference.favours_base")}</span><span>{t("difference.favours_retrained")} &gt;</span></span>'
     names = ["measure", *SIDES, "difference", "axis", "p", "decided"]
     words = [t("difference.measure"), *(t(f"ab.{side}_title") for side in SIDES), t("difference.difference"), axis]
     words += [t("difference.p"), t("difference.decided")]
@@ -82,7 +80,9 @@ def _table(found: list[Line]) -> str:
     return f'<table class="differences"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _line(metric: str, base: Estimate, retrained: Estimate, found: dict | None, reach: float, words: dict[str, str]) -> str:
+def _line(
+    metric: str, base: Estimate, retrained: Estimate, found: dict | None, reach: float, words: dict[str, str]
+) -> str:
     plain = metric in PLAIN
     notes = {"score": t("difference.score_of")} | dict.fromkeys(LESS, t("difference.less"))
     note = f"<small>{notes[metric]}</small>" if metric in notes else ""
@@ -90,9 +90,7 @@ def _line(metric: str, base: Estimate, retrained: Estimate, found: dict | None, 
         "base": _side(base, plain), "retrained": _side(retrained, plain), "difference": moved(found, plain),
         "axis": _plot(metric, found, reach), "p": _sureness(found), "decided": _conclusion(metric, found),
     }  # fmt: skip
-    told = "".join(
-        f'<td class="{name}"><i>{words[name]}</i>{cell}</td>' for name, cell in cells.items()
-    )
+    told = "".join(f'<td class="{name}"><i>{words[name]}</i>{cell}</td>' for name, cell in cells.items())
     return f'<tr data-metric="{metric}"><th scope="row">{t(name_of(metric))}{note}</th>{told}</tr>'
 
 

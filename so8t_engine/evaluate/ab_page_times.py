@@ -46,5 +46,7 @@ def _p(p: float | None) -> str:
 
 
 def _effect(one: dict) -> str:
-    told = [f"{name} {one[key]:+.2f}" for key, name in (("rank_biserial", "r"), ("cohens_dz", "dz")) if one[key] is not None]
+    told = [
+        f"{name} {one[key]:+.2f}" for key, name in (("rank_biserial", "r"), ("cohens_dz", "dz")) if one[key] is not None
+    ]
     return " · ".join(told) or estimate(None)

@@ -22,7 +22,7 @@ ROW = 0.56
 
 
 def comparison_picture(results: dict) -> bytes:
-    """PNG: for each mode the measures of both models with their intervals, and beside them the differences around zero."""
+    """PNG: for each mode the measures of both models, and beside them the differences around zero."""
     modes = {mode: list(lines(found)) for mode, found in results["modes"].items()}
     heights = {mode: ROW * len(found) for mode, found in modes.items()}
     bottom = sum(heights.values()) + 1.4 * len(modes)

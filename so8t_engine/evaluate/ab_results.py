@@ -50,7 +50,9 @@ def mode_results(
 ) -> dict:  # fmt: skip
     """What a mode found, when every row has been decided by both. journals, paces: by side; in_turns: whether the
     answers that were timed were written in turns."""
-    cases = {side: [(rows.about(index), entry) for index, entry in sorted(journals[side].entries.items())] for side in SIDES}
+    cases = {
+        side: [(rows.about(index), entry) for index, entry in sorted(journals[side].entries.items())] for side in SIDES
+    }
     found: dict = {"pairing": pairing.to_json()}
     for side in SIDES:
         if mode == "scored":
@@ -104,6 +106,5 @@ def _times(cases: Mapping[str, list[Case]], in_turns: bool) -> dict | None:
         return None
     parts = {"first_token": "first_seconds", "answer": "seconds"}
     return {"in_turns": in_turns} | {
-        part: compare_times(*([entry[key] for entry in one] for one in alone)).to_json()
-        for part, key in parts.items()
+        part: compare_times(*([entry[key] for entry in one] for one in alone)).to_json() for part, key in parts.items()
     }

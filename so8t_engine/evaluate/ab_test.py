@@ -43,7 +43,7 @@ TOLD_SECONDS = 0.5
 """Between two progress events."""
 
 LOOK_SECONDS = 1.0
-"""Between two looks at the figures so far: a look takes tens of milliseconds, as long as a small model needs for a turn."""
+"""Between two looks at the figures so far: one takes tens of milliseconds, as a turn of a small model does."""
 
 
 def ab_test(
@@ -58,7 +58,7 @@ def ab_test(
     first ones say something of all.
 
     Args:
-        settings: what `evaluate` and `ab_test` in them say, and the seed; where `retrained` belongs to no run, the rows.
+        settings: what `evaluate` and `ab_test` in them say, the seed; where `retrained` belongs to no run, the rows.
         folder: a new one, or one that holds an interrupted test of the same models and rows, which then goes on.
         test_data: JSONL file with four-class rows; "" for the rows that the run of `retrained` kept for testing. Rows
             that one of the two has been trained on are left out.

@@ -1,4 +1,4 @@
-"""The folder of an evaluation or an A/B test: what was asked, so that the same question can go on and another can't mix in.
+"""The folder of an evaluation or an A/B test: the same question can go on in it, and another one can't mix in.
 
 plan.json, rows.jsonl       written first: what is measured, and the rows
 a journal a mode (and side) what was measured so far, a line a row

@@ -1,4 +1,4 @@
-"""The sheet of a picture: everything on it is drawn by hand, so that nobody's matplotlib settings or fonts change it."""
+"""The sheet of a picture: all on it is drawn by hand, so that nobody's matplotlib settings or fonts change it."""
 
 from bisect import bisect_left
 from io import BytesIO

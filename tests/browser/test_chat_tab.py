@@ -4,8 +4,8 @@ import json
 import re
 
 import pytest
+from patience import wait_for_ticks
 from scripted_chat import OLDER_RUN, RUN, SECRET
-from ticks import wait_for_ticks
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install .[dev])").expect
 

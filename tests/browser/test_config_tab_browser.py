@@ -5,7 +5,7 @@ import secrets
 
 import pytest
 import yaml
-from ticks import wait_for_ticks
+from patience import wait_for_ticks
 
 from so8t_engine import config
 

@@ -1,6 +1,7 @@
 """A person's own rows, chosen on the Config tab and trained on from the Train tab."""
 
 import pytest
+from patience import press
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install .[dev])").expect
 
@@ -23,12 +24,11 @@ def test_real_rows_are_refused_without_answers_and_trained_on_with_them(window, 
     page = window("/ja/?tab=config")
     choose_rows(page, shared / "data" / "xstest_four_class.jsonl", **{"train-epochs": "0.1", "data-max_length": "512"})
     start = page.locator("#train-decide").get_by_role("button", name="学習を始める")
-    start.click()
     card = page.locator(".so-trouble")
-    expect(card).to_contain_text("234 行のうち 234 行に output がない", timeout=PATIENCE)
+    words = "234 行のうち 234 行に output がない"
+    press(start, lambda timeout: expect(card).to_contain_text(words, timeout=timeout), PATIENCE)
     expect(card).to_contain_text("xstest_four_class.jsonl:1")
     choose_rows(page, shared / "data" / "xstest_four_class_with_outputs.jsonl")
-    start.click()
-    page.wait_for_selector("#train-progress .so-is-finished", timeout=PATIENCE)
+    press(start, lambda timeout: page.wait_for_selector("#train-progress .so-is-finished", timeout=timeout), PATIENCE)
     expect(page.locator("#train-run")).to_contain_text("234")
     expect(page.locator("#train-log")).to_contain_text("final_model")

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from ticks import wait_for_ticks
+from patience import press, wait_for_ticks
 
 from so8t_engine.events import StepFinished, StopRequested
 from so8t_engine.runs import Run
@@ -37,8 +37,11 @@ def wait_for_step(page, step: int) -> int:
     return step_of(page)
 
 
-def wait_for_state(page, state: str) -> None:
-    page.wait_for_selector(f"#train-progress .so-is-{state}", timeout=TRAIN_SECONDS)
+def press_until(page, place: str, button: str, state: str) -> None:
+    """Press the button in that place until the progress says so."""
+    wanted = f"#train-progress .so-is-{state}"
+    button = page.locator(place).get_by_role("button", name=button)
+    press(button, lambda timeout: page.wait_for_selector(wanted, timeout=timeout), TRAIN_SECONDS)
 
 
 @pytest.mark.parametrize("own_process", [True], ids=["process"])
@@ -66,8 +69,7 @@ def test_start_watch_reload_stop_and_resume(window, studio):
     page.close()  # closing a window stops nothing
     wait_for_step(second, step_of(second) + 2)
 
-    second.locator("#train-decide").get_by_role("button", name="Stop").click()
-    wait_for_state(second, "stopped")
+    press_until(second, "#train-decide", "Stop", "stopped")
     stopped = step_of(second)
     (run,) = (Run.at(folder) for folder in studio.runs.iterdir())
     told = [type(event) for event in run.events()]
@@ -75,44 +77,43 @@ def test_start_watch_reload_stop_and_resume(window, studio):
     checkpoints = second.locator("#train-checkpoints").inner_text()
     assert f"step {stopped:,}" in checkpoints, "Stop leaves a checkpoint"
 
-    second.locator("#train-decide").get_by_role("button", name="Resume").click()
-    wait_for_state(second, "running")
+    press_until(second, "#train-decide", "Resume", "running")
     assert wait_for_step(second, stopped + 1) >= stopped + 1
     assert len(list(studio.runs.iterdir())) == 1, "the same run goes on"
     assert f"step {stopped:,}" in second.locator("#train-log").inner_text()
-    second.locator("#so-header").get_by_role("button", name="Stop").click()
-    wait_for_state(second, "stopped")
+    press_until(second, "#so-header", "Stop", "stopped")
+
+
+def go_to(page, link, address: str) -> None:
+    press(link, lambda timeout: page.wait_for_url(address, timeout=timeout), TRAIN_SECONDS)
 
 
 def test_tabs_language_and_keys(window):
     page = window("/en/?tab=train")
-    page.get_by_role("tab", name="Config").click()
-    page.wait_for_url("**/en/?tab=config")
+    go_to(page, page.get_by_role("tab", name="Config"), "**/en/?tab=config")
     page.go_back()
     page.wait_for_url("**/en/?tab=train")
-    assert page.get_by_role("tab", name="Train").get_attribute("aria-selected") == "true"
+    expect(page.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
 
-    page.get_by_role("tab", name="Config").click()
-    page.wait_for_url("**/en/?tab=config")
+    go_to(page, page.get_by_role("tab", name="Config"), "**/en/?tab=config")
     page.reload()
     page.wait_for_selector("html.so-ready")
-    assert page.get_by_role("tab", name="Config").get_attribute("aria-selected") == "true"
+    expect(page.get_by_role("tab", name="Config")).to_have_attribute("aria-selected", "true")
 
-    page.get_by_role("link", name="日本語").click()
-    page.wait_for_url("**/ja/?tab=config")
+    go_to(page, page.get_by_role("link", name="日本語"), "**/ja/?tab=config")
     page.wait_for_selector("html.so-ready")
-    assert page.get_by_role("tab", name="設定").get_attribute("aria-selected") == "true"
+    expect(page.get_by_role("tab", name="設定")).to_have_attribute("aria-selected", "true")
     assert page.locator("html").get_attribute("lang") == "ja"
 
     page.locator("body").press("?")
-    assert page.get_by_role("dialog", name="キーボード操作").is_visible()
+    expect(page.get_by_role("dialog", name="キーボード操作")).to_be_visible()
     page.keyboard.press("Escape")
-    assert not page.get_by_role("dialog", name="キーボード操作").is_visible()
+    expect(page.get_by_role("dialog", name="キーボード操作")).not_to_be_visible()
 
 
 def test_a_zoom_stays_while_the_curve_grows(window):
     page = window()
-    page.locator("#train-decide").get_by_role("button", name="学習を始める").click()
+    press_until(page, "#train-decide", "学習を始める", "running")
     page.wait_for_function("Number(document.querySelector('[data-chart=loss] .so-plot').dataset.points) >= 4",
                            timeout=TRAIN_SECONDS)  # fmt: skip
     box = page.locator('[data-chart="loss"] .so-plot').bounding_box()

@@ -202,6 +202,7 @@ def test_the_verdict_is_one_sentence_first_with_the_figures_it_stands_on(page, t
     assert f'data-verdict="{verdict}"' in card, one.results["winner"]
     told, moved = words(card), ab_test_verdict.deciding(one)
     sign = "+" if moved["value"] else ""
+    assert " → ".join(f"{one.results['winner']['rule'][side]:.3f}" for side in SIDES) in told
     assert f" {moved['value']:{sign}.3f} [{moved['low']:.3f}, {moved['high']:.3f}]" in told
     assert ("data-winner" in card) == verdict.startswith("better"), "only a winner is carried on"
     assert page.t(f"ab_test.mark.{verdict}") in words(ab_test_cards.listed([one], page))
@@ -228,6 +229,18 @@ def test_without_refusing_rows_the_guard_is_told_to_be_blind(page, tmp_path):
     html = ab_test_results.shown(one, page)
     assert page.t("ab_test.verdict.no_guard") in words(html.split("</section>")[0])
     assert page.t("evaluate.lead.unsafe_allow_none") in html
+
+
+def test_what_makes_a_verdict_doubtful_is_told_beside_it(page, tested):
+    one = tested("better_retrained")
+    models, data = one.results["models"], one.results["data"]
+    assert "so-caution" not in ab_test_verdict.verdict_card(one, page)
+    doubtful = one.results | {
+        "models": {"base": models["base"], "retrained": models["base"] | {"system": "x"}}, "data": data | {"checked_against": []},
+    }  # fmt: skip
+    told = words(ab_test_verdict.verdict_card(replace(one, results=doubtful), page))
+    for doubt in (page.error("ab_test.same", "what", {}), page.t("ab_test.verdict.other_system"), page.t("ab_test.verdict.unchecked")):
+        assert doubt in told
 
 
 def test_every_difference_stands_with_its_test(page, tested):

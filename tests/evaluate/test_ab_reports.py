@@ -59,7 +59,9 @@ def points(found, plain):
 @pytest.mark.parametrize("mode", ["scored", "generated"])
 def test_the_differences_are_those_of_the_results(report, sample, mode):
     found = sample[0]["modes"][mode]
-    differences = found["pairing"]["differences"] | ({"format": found["format"]["difference"]} if mode == "generated" else {})
+    differences = found["pairing"]["differences"] | (
+        {"format": found["format"]["difference"]} if mode == "generated" else {}
+    )
     card = part(report, "difference").find(f".//article[@data-mode='{mode}']")
     lines = {row.get("data-metric"): row for row in card.iter("tr") if row.get("data-metric")}
     assert set(lines) == set(differences)
@@ -88,7 +90,11 @@ def test_the_square_and_the_matrices_count_every_row(report, sample, mode):
     assert counts == [str(pairing[name]) for name in ("both", "only_first", "only_second", "neither")]
     matrices = part(report, "confusion").findall(f".//article[@data-mode='{mode}']")
     for matrix, side in zip(matrices, ("first", "second"), strict=True):
-        shown = [[int(words(cell.find("b"))) for cell in row.findall("td")] for row in matrix.iter("tr") if row.find("td") is not None]
+        shown = [
+            [int(words(cell.find("b"))) for cell in row.findall("td")]
+            for row in matrix.iter("tr")
+            if row.find("td") is not None
+        ]
         assert shown == [row[: len(shown[0])] for row in pairing[side]["confusion"]]
         assert sum(map(sum, shown)) == 240
 
@@ -101,7 +107,19 @@ def test_the_verdict_comes_first_in_both_languages_with_its_rule(report, sample)
         for said in ("what", "hint"):
             assert ab_tests.verdict(winner["winner"], winner["code"], winner["facts"], said, language) in told
     assert "adjusted p at most 0.05" in told
-    names = ("verdict", "difference", "change", "classes", "confusion", "languages", "domains", "format", "times", "facts", "changed")
+    names = (
+        "verdict",
+        "difference",
+        "change",
+        "classes",
+        "confusion",
+        "languages",
+        "domains",
+        "format",
+        "times",
+        "facts",
+        "changed",
+    )
     places = [report.index(f'<section id="{name}">') for name in names]
     assert places == sorted(places)
 
@@ -129,7 +147,9 @@ def test_every_verdict_has_its_words(bare, kind):
     count, base, retrained, title = KINDS[kind]
     results, cases = ab_sample.made(count, given=scripted(count, base, retrained))
     winner = results["winner"]
-    assert kind.startswith(winner["code"]) and winner["winner"] == (kind.removeprefix("better_") if winner["code"] == "better" else None)
+    assert kind.startswith(winner["code"]) and winner["winner"] == (
+        kind.removeprefix("better_") if winner["code"] == "better" else None
+    )
     told = words(part(ab_page.page(results, cases), "verdict"))
     assert title in told and errors.sentence("ab_test.by_score", "what", "ja", {}) in told
     if winner["code"] == "unsafe":
@@ -207,7 +227,9 @@ def test_text_from_outside_stays_text(tmp_path):
 def test_every_verdict_is_in_the_font_that_ships():
     """The words of words.toml are tried in test_reports.py; the verdicts stand in the catalogue of errors."""
     known = TTFont(page_pieces.JAPANESE).getBestCmap()
-    texts = "".join(text for code, entry in errors.catalogue().items() if code.startswith("ab_test.") for text in entry.values())
+    texts = "".join(
+        text for code, entry in errors.catalogue().items() if code.startswith("ab_test.") for text in entry.values()
+    )
     assert {sign for sign in texts if ord(sign) not in known} == set()
 
 
@@ -238,7 +260,17 @@ def test_a_disk_that_refuses_leaves_the_older_file_whole(sample, tmp_path, monke
 def test_the_schema_names_every_field_of_the_results(sample):
     text = (ROOT / "docs" / "ab_test.md").read_text(encoding="utf-8")
     text += (ROOT / "docs" / "evaluation_results.md").read_text(encoding="utf-8")
-    by_name = {"by_language", "by_domain", "classes", "languages", "domains", "counts", "excluded", "differences", "effect"}
+    by_name = {
+        "by_language",
+        "by_domain",
+        "classes",
+        "languages",
+        "domains",
+        "counts",
+        "excluded",
+        "differences",
+        "effect",
+    }
 
     def fields(value, inside=""):
         if isinstance(value, dict) and inside not in by_name:

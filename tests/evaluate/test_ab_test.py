@@ -87,7 +87,9 @@ def test_figures_are_those_of_the_journals_by_scikit_learn_and_scipy(whole, mode
         assert found.results["modes"][mode][side]["summary"]["confusion"] == matrix.tolist()
     moved = [second - first for first, second in zip(*values.values(), strict=True)]
     differences = pairing["differences"]
-    assert [differences[name]["value"] for name in ("accuracy", "macro_f1", "score")] == pytest.approx([*moved, sum(moved) / 2])
+    assert [differences[name]["value"] for name in ("accuracy", "macro_f1", "score")] == pytest.approx(
+        [*moved, sum(moved) / 2]
+    )
     hits = [[a == b for a, b in zip(expected, given[side], strict=True)] for side in SIDES]
     only = [sum(a and not b for a, b in zip(*pair, strict=True)) for pair in (hits, hits[::-1])]
     assert [pairing["only_first"], pairing["only_second"]] == only
@@ -165,7 +167,9 @@ def test_figures_come_after_each_chunk_that_both_have_decided(place, tmp_path, m
 def test_no_thought_leaves_the_process(whole):
     told, found = whole
     files = [path for path in found.folder.rglob("*") if path.is_file()]
-    assert {"ab_test_report.html", "comparison_chart.png", "confusion_matrix_comparison.png"} <= {path.name for path in files}
+    assert {"ab_test_report.html", "comparison_chart.png", "confusion_matrix_comparison.png"} <= {
+        path.name for path in files
+    }
     for path in files:
         assert CANARY.encode() not in path.read_bytes(), path
     assert not any(CANARY in event.to_json() for event in told)
@@ -223,7 +227,13 @@ def test_a_test_whose_page_was_closed_goes_on(place, whole, tmp_path):
     """The generator is closed in the middle of it: no event was lost that a file should hold."""
     settings, file, _ = place
     root = settings.resolve(settings.runs)
-    going = ab_test(settings, *(named(name, root, settings) for name in ("original", "retrained")), tmp_path / "out", str(file), threading.Event())
+    going = ab_test(
+        settings,
+        *(named(name, root, settings) for name in ("original", "retrained")),
+        tmp_path / "out",
+        str(file),
+        threading.Event(),
+    )
     for event in going:
         if isinstance(event, e.AbTestMeasured):
             break
@@ -252,7 +262,9 @@ def test_a_test_whose_process_died_goes_on_behind_its_last_line(place, whole, tm
     job, out = tmp_path / "job.yaml", tmp_path / "out"
     job.write_text(config.to_yaml(settings), encoding="utf-8")
     wanted = ["abtest", "--config", job, "--retrained-model", "retrained", "--test-data", file, "--output-dir", out]
-    process = subprocess.run([sys.executable, "-c", DYING, *wanted], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+    process = subprocess.run(
+        [sys.executable, "-c", DYING, *wanted], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL
+    )
     assert process.returncode == 9
     parts = [(side, mode) for side in SIDES for mode in stage.MODES]
     assert [len(journal(out, *part)) for part in parts] == [ROWS, 1, ROWS, 1]
@@ -277,7 +289,9 @@ def test_a_copy_of_a_model_never_wins_and_each_base_is_alone_in_memory(place, le
     results = ab_tests.read(tmp_path / "out").results
     assert most == [1, 1], "the first base is freed before the second one is loaded"
     assert results["models"]["base"]["weights"] == results["models"]["retrained"]["weights"]
-    assert (results["winner"]["winner"], results["winner"]["code"]) == (None, "equal") == (told[-1].winner, told[-1].code)
+    assert (
+        (results["winner"]["winner"], results["winner"]["code"]) == (None, "equal") == (told[-1].winner, told[-1].code)
+    )
     for mode in results["modes"].values():
         assert mode["pairing"]["only_first"] == mode["pairing"]["only_second"] == 0
     assert results["modes"]["generated"]["times"]["in_turns"] is False
@@ -291,7 +305,9 @@ def test_two_bases_decide_as_one_base_does(place, whole, tmp_path):
     for mode in ("scored", "generated"):
         for side in SIDES:
             one, two = (journal(folder, side, mode) for folder in (tmp_path / "out", whole[1].folder))
-            assert {index: entry["given"] for index, entry in one.items()} == {i: entry["given"] for i, entry in two.items()}
+            assert {index: entry["given"] for index, entry in one.items()} == {
+                i: entry["given"] for i, entry in two.items()
+            }
 
 
 def refused(code, *arguments, **more):
@@ -359,7 +375,10 @@ def test_rows_that_either_run_has_seen_are_left_out(place, learned, tmp_path):
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()][:8]
     hashes = [one["hash"] for one in evaluations.lines(whole_rows(settings, file, tmp_path / "rows"))]
     root = tmp_path / "runs"
-    for name, seen in (("one", {"train": hashes[:2], "validation": hashes[2:3]}), ("two", {"train": hashes[2:4], "validation": []})):
+    for name, seen in (
+        ("one", {"train": hashes[:2], "validation": hashes[2:3]}),
+        ("two", {"train": hashes[2:4], "validation": []}),
+    ):
         trained = make_run(root, learned, name)
         trained.split_file.write_text(json.dumps({**seen, "test": []}), encoding="utf-8")
     settings = config.from_values(config.to_values(settings) | {"runs": str(root), "ab_test.latency_rows": 0})
@@ -367,7 +386,9 @@ def test_rows_that_either_run_has_seen_are_left_out(place, learned, tmp_path):
     some = write_rows(tmp_path / "some.jsonl", [*rows, long])
     told = run(settings, some, tmp_path / "out", base="one", retrained="two")
     results = ab_tests.read(tmp_path / "out").results
-    assert results["data"]["excluded"] == {"training": 4, "validation": 0, "duplicates": 0, "limit": 0} == told[0].excluded
+    assert (
+        results["data"]["excluded"] == {"training": 4, "validation": 0, "duplicates": 0, "limit": 0} == told[0].excluded
+    )
     assert sorted(results["data"]["checked_against"]) == ["one", "two"]
     assert (results["data"]["rows"], results["data"]["too_long"]) == (4, 1)
     assert results["modes"]["generated"]["times"] is None, "nothing was timed"
