@@ -191,7 +191,7 @@ def test_one_draft_for_all_windows_one_window_tells_and_a_muted_one_plays_nothin
     expect(page.get_by_role("alert")).to_have_count(0)
     assert [*page.evaluate("window.played"), *second.evaluate("window.played")] == []
     tops = page.evaluate("window.tops")
-    assert tops and max(tops) - min(tops) < 12, "nothing jumps when a stage begins or ends"
+    assert tops and max(tops) - min(tops) < 4, "nothing jumps when a stage begins or ends"
     for width in (420, 800):
         page.set_viewport_size({"width": width, "height": 900})
         expect(calm).to_be_visible()
