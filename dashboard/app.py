@@ -16,14 +16,16 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from dashboard import charts, texts
+from dashboard.ab_test_routes import add_ab_test_routes
 from dashboard.bridge import Bridge, Page, TabParts
 from dashboard.chat_routes import add_chat_routes
 from dashboard.evaluate_routes import add_evaluate_routes
 from dashboard.export_routes import add_export_routes
 from dashboard.header import header
 from dashboard.late import LatePages
+from dashboard.overnight_routes import add_overnight_routes
 from dashboard.served import Served
-from dashboard.tabs import chat, config, evaluate, export, system, train
+from dashboard.tabs import ab_test, chat, config, evaluate, export, overnight, system, train
 from dashboard.theme import StudioTheme
 from dashboard.think_route import add_think_route
 from so8t_engine import Engine, Snapshot
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from dashboard.draft import Draft
 
 TABS = {
-    "config": config.build, "train": train.build, "evaluate": evaluate.build, "chat": chat.build, "export": export.build,
-    "system": system.build,
+    "config": config.build, "train": train.build, "evaluate": evaluate.build, "ab_test": ab_test.build,
+    "chat": chat.build, "export": export.build, "overnight": overnight.build, "system": system.build,
 }  # fmt: skip
 """In the order of the work."""
 
@@ -64,7 +66,9 @@ def create_app(engine: Engine, draft: Draft) -> FastAPI:
     _add_routes(app, bridge)
     add_chat_routes(app, bridge)
     add_evaluate_routes(app, bridge)
+    add_ab_test_routes(app, bridge)
     add_export_routes(app, bridge)
+    add_overnight_routes(app, bridge)
     add_think_route(app, engine)
     app.mount("", pages)
     return app

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,11 @@ class Bridge:
         if isinstance(self._parsed[1], EngineError):
             raise self._parsed[1]
         return self._parsed[1]
+
+    def settings_with(self, changes: Mapping[str, Any] | None = None) -> Settings:
+        """The draft's settings with `changes`; runs are looked for, and results left, where the page lists them."""
+        values = config.to_values(self.settings()) | {"runs": str(self.engine.runs_folder)}
+        return config.from_values(values | dict(changes or {}))
 
     def start(self) -> None:
         """Train with the draft, in a run of its own: an unfinished one is never taken over or discarded."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from so8t_engine import BadInput, EngineError, Settings, SettingsError, config
 
-PRESETS = ("demo", "borea_phi35_so8t")
+PRESETS = ("demo", "borea_phi35_so8t", "pipeline")
 """Configs that ship with the program; they are opened and copied, never written over."""
 
 LONGEST_NAME = 80
@@ -22,7 +22,7 @@ LONGEST_NAME = 80
 _FORBIDDEN = '<>:"/\\|?*'
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
 _A_RUNS_CONFIG = re.compile(r"^base_model[ \t]*:", re.MULTILINE)
-"""Other YAML files lie in the same folder, such as the pipeline's."""
+"""Other YAML files may lie in the same folder."""
 
 
 @dataclass(frozen=True)

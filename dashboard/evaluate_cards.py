@@ -1,14 +1,14 @@
 """The left side of the Evaluate tab, and what runs: the form, its button, the progress, and the lists of evaluations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from dashboard import cards, numbers
+from dashboard import cards, job_cards, numbers
 from dashboard.bridge import Page
 from dashboard.evaluate_figures import excluded, moment, share
 from dashboard.evaluate_wishes import MODES, key, plan_of
-from so8t_engine import EngineError, FinishedEvaluation, Snapshot, Voice, events
+from so8t_engine import FinishedAbTest, FinishedEvaluation, Snapshot, Voice, events
 
 COMMAND = "RunEvaluation"
 
@@ -21,30 +21,7 @@ PARTS = {"scored": ("scored",), "generated": ("alone", "generated"), "benchmarks
 
 def head(snapshot: Snapshot, page: Page) -> str:
     """Title, the one button, and why it can't be pressed or what it does."""
-    button, note = _action(snapshot, page)
-    title = escape(page.t("evaluate.form.title"))
-    return (
-        f'<header class="so-card-head"><h2>{title}</h2>{button}</header>'
-        f'<p class="so-evaluate-note" role="status">{note}</p>'
-    )
-
-
-def _action(snapshot: Snapshot, page: Page) -> tuple[str, str]:
-    if snapshot.active and snapshot.command == COMMAND:
-        stopping = snapshot.state == "stopping"
-        label = page.t("evaluate.form.stopping" if stopping else "evaluate.form.stop")
-        note = page.t("evaluate.form.stopping_note" if stopping else "evaluate.form.stop_note")
-        return cards.button("stop", label, kind="so-primary so-danger", off=stopping), escape(note)
-    label, note, off = page.t("evaluate.form.start"), escape(page.t("evaluate.form.note")), False
-    if snapshot.active:
-        note, off = escape(page.t("evaluate.form.busy", command=page.t(f"command.{snapshot.command}"))), True
-    else:
-        try:
-            page.bridge.settings()
-        except EngineError as error:
-            words = page.t("evaluate.form.faults", count=len(getattr(error, "faults", ())) or 1)
-            note, off = f"{escape(words)} {cards.tab_link('config', page.t('train.edit_config'))}", True
-    return cards.button("start", label, kind="so-primary", off=off), note
+    return job_cards.head(snapshot, page, COMMAND, lambda key, **facts: page.t(f"evaluate.form.{key}", **facts))
 
 
 def form(page: Page) -> str:
@@ -53,15 +30,6 @@ def form(page: Page) -> str:
     def t(key: str) -> str:
         return escape(page.t(f"evaluate.form.{key}"))
 
-    rows = "".join(
-        f'<label class="so-choice"><input type="radio" name="evaluate-rows" value="{name}"{" checked" if name == "test" else ""}>'
-        f"<span>{t(name)}<small>{t(f'{name}_help')}</small></span></label>"
-        for name in ("test", "file")
-    )
-    path = (
-        f'<input type="text" name="file" aria-label="{t("file_path")}" placeholder="{t("file_path")}" spellcheck="false" '
-        f'autocomplete="off" disabled>'
-    )
     modes = "".join(
         f'<label class="so-choice"><input type="checkbox" name="{mode}"{" checked" if mode in DEFAULTS else ""}>'
         f"<span>{escape(page.t(f'evaluate.mode.{mode}'))}<small>{t(f'{mode}_help')}</small></span></label>"
@@ -70,7 +38,7 @@ def form(page: Page) -> str:
     return (
         f'<div class="so-evaluate-form"><div class="so-ask"><label for="evaluate-model">{t("model")}'
         f'</label><select id="evaluate-model" name="model"></select></div>'
-        f'<fieldset class="so-ask"><legend>{t("rows")}</legend>{rows}{path}</fieldset>'
+        f"{rows_choice('evaluate', t)}"
         f'<fieldset class="so-ask"><legend>{t("measure")}</legend>{modes}</fieldset>'
         f'<div class="so-ask so-ask-limit"><label for="evaluate-limit">{t("limit")}</label>'
         f'<input id="evaluate-limit" name="limit" inputmode="numeric" autocomplete="off" placeholder="{t("limit_none")}" '
@@ -78,10 +46,25 @@ def form(page: Page) -> str:
     )
 
 
-def options(voices: Sequence[Voice], page: Page) -> str:
-    """The models that can be chosen."""
+def rows_choice(tab: str, t: Callable[[str], str]) -> str:
+    """The choice between the rows that were kept for testing and a file. t: the form's words, as HTML."""
+    choices = "".join(
+        f'<label class="so-choice"><input type="radio" name="{tab}-rows" value="{name}" data-rows{" checked" if name == "test" else ""}>'
+        f"<span>{t(name)}<small>{t(f'{name}_help')}</small></span></label>"
+        for name in ("test", "file")
+    )
+    path = (
+        f'<input type="text" name="file" aria-label="{t("file_path")}" placeholder="{t("file_path")}" spellcheck="false" '
+        f'autocomplete="off" disabled>'
+    )
+    return f'<fieldset class="so-ask"><legend>{t("rows")}</legend>{choices}{path}</fieldset>'
+
+
+def options(voices: Sequence[Voice], page: Page, chosen: str = "") -> str:
+    """The models that can be chosen. chosen: the key of the one that is, "" for the first."""
     return "".join(
-        f'<option value="{escape(voice.key)}">{escape(model_name(voice.name, page))}</option>' for voice in voices
+        f'<option value="{escape(voice.key)}"{" selected" if voice.key == chosen else ""}>{escape(model_name(voice.name, page))}</option>'
+        for voice in voices
     )
 
 
@@ -95,26 +78,9 @@ def model_name(name: str, page: Page) -> str:
 
 def situation(snapshot: Snapshot, page: Page) -> str:
     """How far the present evaluation is, why it failed, or that it was stopped; "" when there is nothing to say."""
-    if snapshot.command != COMMAND:
-        return ""
-    if snapshot.active:
-        return _progress(snapshot, page)
-    if snapshot.failure:
-        return _failure(snapshot, snapshot.failure, page)
-    if snapshot.state == "stopped":
-        hint = page.t("evaluate.progress.stopped_hint") if snapshot.evaluation else ""
-        return cards.trouble(
-            page, page.t("evaluate.progress.stopped"), hint=hint, actions=_again(snapshot, page), calm=True
-        )
-    return ""
-
-
-def _failure(snapshot: Snapshot, failure: events.JobFailed, page: Page) -> str:
-    what, hint = (page.error(failure.code, part, failure.facts) for part in ("what", "hint"))
-    about_settings = failure.code.startswith(("config.", "model."))
-    actions = cards.tab_link("config", page.t("train.edit_config"), kind="so-button") if about_settings else ""
-    return cards.trouble(
-        page, what, where=failure.where, hint=hint, details=failure.details, actions=_again(snapshot, page) + actions,
+    return job_cards.situation(
+        snapshot, page, COMMAND, lambda key: page.t(f"evaluate.progress.{key}"), lambda: _progress(snapshot, page),
+        _again(snapshot, page),
     )  # fmt: skip
 
 
@@ -170,16 +136,17 @@ def _line(part: str, mode: str, snapshot: Snapshot, page: Page) -> str:
     name = escape(page.t(f"evaluate.mode.{part}"))
     label = page.t("evaluate.progress.bar", mode=page.t(f"evaluate.mode.{part}"))
     if found or (part == "alone" and now and now.mode == "generated"):
-        return _row("done", name, cards.bar(1.0, label), "", page.t("evaluate.progress.done"), _lead(found, part, page))
+        return line_row("done", name, cards.bar(1.0, label), "", page.t("evaluate.progress.done"), _lead(found, part, page))
     if now is None or now.mode != part:
-        return _row("waiting", name, cards.bar(0.0, label), "", page.t("evaluate.progress.waiting"), "")
+        return line_row("waiting", name, cards.bar(0.0, label), "", page.t("evaluate.progress.waiting"), "")
     share_ = now.done / now.total if now.total else None
     detail = escape(now.detail) or (escape(page.t("evaluate.progress.alone_help")) if part == "alone" else "")
     count = f"{now.done:,} / {now.total:,}" if now.total else ""
-    return _row("now", name, cards.bar(share_, label), count, _left(now, page), detail)
+    return line_row("now", name, cards.bar(share_, label), count, _left(now, page), detail)
 
 
-def _row(state: str, name: str, bar: str, count: str, left: str, detail: str) -> str:
+def line_row(state: str, name: str, bar: str, count: str, left: str, detail: str) -> str:
+    """A line of progress. name, bar, count and detail are HTML."""
     return (
         f'<li class="so-line so-line-{state}"><b>{name}</b>{bar}<span>{count}</span><span>{escape(left)}</span>'
         f"<small>{detail}</small></li>"
@@ -251,8 +218,8 @@ def list_heads(page: Page) -> str:
     return f'<p class="so-evaluation-line so-evaluation-heads" aria-hidden="true"><span></span>{cells}</p>'
 
 
-def when(one: FinishedEvaluation, page: Page) -> str:
-    """Day and time of an evaluation."""
+def when(one: FinishedEvaluation | FinishedAbTest, page: Page) -> str:
+    """Day and time of an evaluation or an A/B test."""
     at = moment(one.results["created"])
     return numbers.date(at) if at is not None else escape(str(one.results["created"]))
 
@@ -269,10 +236,10 @@ def _begun(place, page: Page) -> str:
     plan = plan_of(place.plan)
     if plan is None:
         return f"<li><span>{cards.code(place.id)}<small>{escape(page.t('evaluate.interrupted.unread'))}</small></span></li>"
-    total = _lines(place.rows)
+    total = lines_of(place.rows)
     told = [Path(plan.file).name]
     told += [
-        f"{page.t(f'evaluate.mode.{mode}')} {_lines(place.answers(mode)):,} / {total:,}"
+        f"{page.t(f'evaluate.mode.{mode}')} {lines_of(place.answers(mode)):,} / {total:,}"
         for mode in plan.modes
         if mode in DEFAULTS
     ]
@@ -281,7 +248,8 @@ def _begun(place, page: Page) -> str:
     return f"<li><span>{cards.code(name)}<small>{escape(' · '.join(told))}</small></span>{button}</li>"
 
 
-def _lines(file: Path) -> int:
+def lines_of(file: Path) -> int:
+    """How many lines a journal has; 0 where there is none."""
     try:
         return file.read_bytes().count(b"\n")
     except OSError:

@@ -1,7 +1,7 @@
 """Lists of cases: what was asked, expected and given, how sure the model was, and the answer as it may be shown."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import TypeVar
 
@@ -105,6 +105,29 @@ def _case(case: Mapping, mode: str, page: Page) -> str:
     )
 
 
+def beside(sides: Iterable[tuple[str, Mapping]], mode: str, page: Page, head: str = "", foot: str = "") -> str:
+    """A case that several models have decided: (name, the case as that one decided it). head, foot: HTML around it."""
+    told = list(sides)
+    said = "".join(
+        f'<div><p class="so-decided"><span>{escape(name)}</span>{given(case[mode]["given"], page)}</p>{_said(case, mode, page)}</div>'
+        for name, case in told
+    )
+    case = told[0][1]
+    expected = f'<p class="so-decided"><span>{escape(page.t("evaluate.cases.expected"))}</span>{cards.badge(case["expected"])}{head}</p>'
+    return (
+        f'<li class="so-case so-changed"><div class="so-case-words">{prompt(case, page)}{expected}{foot}</div>'
+        f'<div class="so-sides-said">{said}</div></li>'
+    )
+
+
+def _said(case: Mapping, mode: str, page: Page) -> str:
+    """The answer as shown, or the probability of the given class."""
+    if mode == "generated":
+        return f'<div class="so-case-final">{folded(case["generated"]["final"], page)}</div>'
+    entry = case["scored"]
+    return f'<p class="so-case-about">{escape(page.t("evaluate.cases.probability"))} {numbers.fixed(entry["probabilities"][entry["given"]], 2)}</p>'
+
+
 def prompt(case: Mapping, page: Page) -> str:
     """What was asked; a long one is folded."""
     return f'<p class="so-case-prompt">{folded(case["prompt"], page)}</p>'
@@ -174,9 +197,13 @@ def wrong_rows(one: FinishedEvaluation, mode: str) -> str:
 
 
 def _row(case: Mapping, mode: str) -> dict:
-    row = {"id": case["id"], "instruction": case["prompt"], "input": "", "four_class_label": case["expected"]}
-    row |= {name: text for name, text in (("system", case["system"]), ("domain_label", case["domain"])) if text}
     entry = case[mode]
-    return row | {"given": entry["given"]} | {
+    return row_of(case) | {"given": entry["given"]} | {
         name: entry[name] for name in ("probabilities", "confidence", "final", "format") if name in entry
     }  # fmt: skip
+
+
+def row_of(case: Mapping) -> dict:
+    """The case as a row of a dataset: what was asked and what is expected."""
+    row = {"id": case["id"], "instruction": case["prompt"], "input": "", "four_class_label": case["expected"]}
+    return row | {name: text for name, text in (("system", case["system"]), ("domain_label", case["domain"])) if text}

@@ -6,8 +6,8 @@ from html import escape
 from dashboard import cards, numbers
 from dashboard.bridge import Page
 from dashboard.evaluate_cards import model_name, when
-from dashboard.evaluate_cases import folded, paged, prompt
-from dashboard.evaluate_figures import given, share, table, value
+from dashboard.evaluate_cases import beside, paged
+from dashboard.evaluate_figures import square, table, value
 from so8t_engine import EvaluationComparison, FinishedEvaluation
 
 SURE = 0.05
@@ -95,19 +95,15 @@ def _difference(first: Mapping | None, second: Mapping | None, plain: bool, page
 
 
 def _square(found: EvaluationComparison, page: Page) -> str:
-    """Both right, one alone, neither: counts with their shares."""
+    """Both right, one alone, neither."""
     counts = {
         "both": found.both,
         "only_second": found.only_first,
         "only_first": found.only_second,
         "neither": found.neither,
     }
-    cells = "".join(
-        f'<div class="so-square-{name}"><dt>{escape(page.t(f"evaluate.compare.{name}"))}</dt>'
-        f"<dd><b>{numbers.count(count)}</b><small>{share(count / found.rows)}</small></dd></div>"
-        for name, count in counts.items()
-    )
-    return f'<dl class="so-square">{cells}</dl>'
+    told = [(name, page.t(f"evaluate.compare.{name}"), count) for name, count in counts.items()]
+    return square(told, found.rows)
 
 
 def _changed_head(found: EvaluationComparison, page: Page) -> str:
@@ -119,23 +115,7 @@ def changed(found: EvaluationComparison, number: int, page: Page) -> str:
     """One page of the cases that the two decide differently."""
     if not found.changed:
         return f'<p class="so-empty">{escape(page.t("evaluate.compare.changed_none"))}</p>'
-    return paged(found.changed, number, lambda pair: _pair(pair, found.mode, page), page)
-
-
-def _pair(pair: tuple[Mapping, Mapping], mode: str, page: Page) -> str:
-    first, second = pair
-    sides = "".join(
-        f'<div><p class="so-decided"><span>{escape(page.t(f"evaluate.compare.{side}"))}</span>{given(case[mode]["given"], page)}</p>'
-        f"{_said(case, mode, page)}</div>"
-        for side, case in (("other", first), ("this", second))
+    names = [page.t(f"evaluate.compare.{side}") for side in ("other", "this")]
+    return paged(
+        found.changed, number, lambda pair: beside(zip(names, pair, strict=True), found.mode, page), page
     )
-    expected = f'<p class="so-decided"><span>{escape(page.t("evaluate.cases.expected"))}</span>{cards.badge(first["expected"])}</p>'
-    return f'<li class="so-case so-changed"><div class="so-case-words">{prompt(first, page)}{expected}</div><div class="so-sides-said">{sides}</div></li>'
-
-
-def _said(case: Mapping, mode: str, page: Page) -> str:
-    """The answer as shown, or the probability of the given class."""
-    if mode == "generated":
-        return f'<div class="so-case-final">{folded(case["generated"]["final"], page)}</div>'
-    entry = case["scored"]
-    return f'<p class="so-case-about">{escape(page.t("evaluate.cases.probability"))} {numbers.fixed(entry["probabilities"][entry["given"]], 2)}</p>'

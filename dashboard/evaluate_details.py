@@ -70,7 +70,7 @@ def speed(mode: Mode, page: Page) -> str:
             return cards.card(
                 page.t("evaluate.latency.title"), f'<p class="so-empty">{escape(words)}</p>', name="latency-scored"
             )
-        words = escape(page.t("evaluate.latency.rows", value=_pace(part["rows_per_second"])))
+        words = escape(page.t("evaluate.latency.rows", value=pace(part["rows_per_second"])))
         rows = [(page.t("evaluate.latency.scored"), words)]
         return cards.card(page.t("evaluate.latency.title"), cards.facts(rows), name="latency-scored")
     return f'<div class="so-pair">{_format(part["format"], page)}{_latency(part["latency"], page)}</div>'
@@ -101,15 +101,15 @@ def _latency(found: Mapping, page: Page) -> str:
         heads = [(t("evaluate.latency.alone", count=alone["answers"]), ""), (t("evaluate.latency.mean"), "")]
         heads += [(t(f"evaluate.latency.{name}"), t(f"evaluate.latency.{name}_help")) for name in ("p50", "p95")]
         rows = [
-            [escape(t(f"evaluate.latency.{part}")), *(_seconds(alone[part][name]) for name in ("mean", "p50", "p95"))]
+            [escape(t(f"evaluate.latency.{part}")), *(seconds_of(alone[part][name]) for name in ("mean", "p50", "p95"))]
             for part in ("first_token", "answer")
         ]
         body = table(heads, rows, "so-latency")
-        body += f'<p class="so-evaluate-about">{escape(t("evaluate.latency.tokens", value=_pace(alone["tokens_per_second"])))}</p>'
+        body += f'<p class="so-evaluate-about">{escape(t("evaluate.latency.tokens", value=pace(alone["tokens_per_second"])))}</p>'
     if batched:
         told = [
-            t("evaluate.latency.answers", value=_pace(batched["answers_per_second"])),
-            t("evaluate.latency.tokens", value=_pace(batched["tokens_per_second"])),
+            t("evaluate.latency.answers", value=pace(batched["answers_per_second"])),
+            t("evaluate.latency.tokens", value=pace(batched["tokens_per_second"])),
         ]
         words = t("evaluate.latency.batched", count=batched["batch_size"])
         body += f'<p class="so-note">{escape(words)}: {escape(" · ".join(told))}</p>'
@@ -117,11 +117,13 @@ def _latency(found: Mapping, page: Page) -> str:
     return cards.card(t("evaluate.latency.title"), body, name="latency")
 
 
-def _seconds(seconds: float) -> str:
+def seconds_of(seconds: float) -> str:
+    """320 ms, or 1.24 s."""
     return numbers.fixed(1000 * seconds, 0, " ms") if seconds < 1 else numbers.fixed(seconds, 2, " s")
 
 
-def _pace(each_second: float | None) -> str:
+def pace(each_second: float | None) -> str:
+    """So many a second: 640, or 6.4."""
     return numbers.fixed(each_second, 0 if each_second and each_second >= 100 else 1)
 
 

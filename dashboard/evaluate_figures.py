@@ -72,6 +72,16 @@ def table(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], kind:
     )
 
 
+def square(counts: Iterable[tuple[str, str, int]], rows: int) -> str:
+    """Who got the rows right: (kind, words, count) with the share of `rows`."""
+    cells = "".join(
+        f'<div class="so-square-{kind}"><dt>{escape(words)}</dt>'
+        f"<dd><b>{numbers.count(count)}</b><small>{share(count / rows if rows else None)}</small></dd></div>"
+        for kind, words, count in counts
+    )
+    return f'<dl class="so-square">{cells}</dl>'
+
+
 def given(label: str, page: Page) -> str:
     """A class that was given, or that none was."""
     if label in cards.CLASSES:

@@ -6,13 +6,13 @@ from pathlib import Path
 from dashboard import cards, numbers
 from dashboard.bridge import Page
 from dashboard.evaluate_figures import excluded
-from so8t_engine import FinishedEvaluation
+from so8t_engine import FinishedAbTest, FinishedEvaluation
 
 
 def provenance(one: FinishedEvaluation, page: Page) -> str:
     """The card of it, on two columns: the model and the data, the settings and the machine."""
-    left = _model(one.results["model"], page) + _data(one.results["data"], page)
-    right = _settings(one, page)
+    left = model_facts(one.results["model"], page) + data_facts(one.results["data"], page)
+    right = job_facts(one, page)
     body = f'<div class="so-pair so-provenance">{cards.facts(left)}{cards.facts(right)}</div>'
     return cards.card(page.t("evaluate.facts.title"), body, name="provenance")
 
@@ -21,7 +21,8 @@ def _hash(text: str, page: Page) -> str:
     return cards.copyable(text, page, short=f"{text[:8]}…{text[-8:]}")
 
 
-def _model(model: dict, page: Page) -> list[tuple[str, str]]:
+def model_facts(model: dict, page: Page) -> list[tuple[str, str]]:
+    """A model by its weights, and how it was computed."""
     adapter = (
         cards.copyable(model["adapter"], page) if model["adapter"] else escape(page.t("evaluate.facts.no_adapter"))
     )
@@ -34,7 +35,8 @@ def _model(model: dict, page: Page) -> list[tuple[str, str]]:
     ]
 
 
-def _data(data: dict, page: Page) -> list[tuple[str, str]]:
+def data_facts(data: dict, page: Page) -> list[tuple[str, str]]:
+    """Which rows these are, and which were left out."""
     rows = page.t("evaluate.facts.rows", read=numbers.count(data["read"]), rows=numbers.count(data["rows"]))
     badges = "".join(cards.badge(label, data["classes"].get(label, 0)) for label in cards.CLASSES)
     left_out = excluded({**data["excluded"], "too_long": data["too_long"]}, page) or page.t("evaluate.excluded.none")
@@ -47,13 +49,15 @@ def _data(data: dict, page: Page) -> list[tuple[str, str]]:
 
 
 def _against(data: dict, page: Page) -> str:
-    against = data["checked_against"]
+    found = data["checked_against"]
+    against = ", ".join(found) if isinstance(found, list) else found
     if against == "settings":
         return page.t("evaluate.excluded.against_settings")
     return page.t("evaluate.facts.checked", run=against) if against else page.t("evaluate.excluded.unknown")
 
 
-def _settings(one: FinishedEvaluation, page: Page) -> list[tuple[str, str]]:
+def job_facts(one: FinishedEvaluation | FinishedAbTest, page: Page) -> list[tuple[str, str]]:
+    """When, how long, with which seed, and on what machine it was measured; where it lies."""
     results, machine = one.results, one.results["machine"]
     longest = page.t("evaluate.facts.tokens", count=numbers.count(results["settings"]["evaluate"]["max_tokens"]))
     versions = f"Python {machine['python']} · torch {machine['torch']} · transformers {machine['transformers']}"

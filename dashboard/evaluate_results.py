@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from dashboard import cards, evaluate_charts, evaluate_details, numbers
+from dashboard import cards, confusion, evaluate_charts, evaluate_details, numbers
 from dashboard.bridge import Page
 from dashboard.evaluate_cards import model_name, when
 from dashboard.evaluate_cases import cases_card
 from dashboard.evaluate_details import Mode
-from dashboard.evaluate_figures import caution, excluded, given, hits, share, table, value, whisker
+from dashboard.evaluate_figures import caution, excluded, given, hits, table, value, whisker
 from dashboard.evaluate_provenance import provenance
 from dashboard.evaluate_wishes import key
 from so8t_engine import FinishedEvaluation
@@ -22,11 +22,11 @@ def shown(one: FinishedEvaluation, others: Sequence[FinishedEvaluation], newest:
     cards_ = [_head(one, others, newest, page), _lead(modes, page)]
     if modes:
         cards_ += [
-            _switch([name for name, _ in modes], page), '<div data-part="comparison" hidden></div>',
-            *(_part(mode, lambda found: _breakdown(found, page)) for mode in modes),
+            switch([name for name, _ in modes], page), '<div data-part="comparison" hidden></div>',
+            *(of_mode(mode, lambda found: _breakdown(found, page)) for mode in modes),
             cases_card(page),
-            *(_part(mode, lambda found: evaluate_details.sure_and_groups(found, page)) for mode in modes),
-            *(_part(mode, lambda found: evaluate_details.speed(found, page)) for mode in modes),
+            *(of_mode(mode, lambda found: evaluate_details.sure_and_groups(found, page)) for mode in modes),
+            *(of_mode(mode, lambda found: evaluate_details.speed(found, page)) for mode in modes),
         ]  # fmt: skip
     cards_ += [evaluate_details.benchmarks(one.results["benchmarks"], page), provenance(one, page)]
     figures = escape(json.dumps(_figures(modes, page), ensure_ascii=False))
@@ -46,7 +46,7 @@ def _figures(modes: Sequence[Mode], page: Page) -> dict:
     return found
 
 
-def _part(mode: Mode, draw: Callable[[Mode], str]) -> str:
+def of_mode(mode: Mode, draw: Callable[[Mode], str]) -> str:
     """What belongs to one mode; the page shows one mode at a time."""
     return f'<div class="so-of-mode" data-of="{mode[0]}">{draw(mode)}</div>'
 
@@ -152,7 +152,7 @@ def _rate(name: str, summary: Mapping, page: Page) -> str:
     )
 
 
-def _switch(modes: Sequence[str], page: Page) -> str:
+def switch(modes: Sequence[str], page: Page) -> str:
     """Which mode the details below belong to."""
     if len(modes) < 2:
         return ""
@@ -171,41 +171,9 @@ def _breakdown(mode: Mode, page: Page) -> str:
     """The matrix with a button over each of its cells, and the classes one by one."""
     name, part = mode
     note = f'<p class="so-evaluate-about">{escape(page.t("evaluate.confusion.note"))}</p>'
-    body = f'<div class="so-breakdown"><div>{_matrix(name, part["summary"]["confusion"], page)}{note}</div>{_classes(part["summary"], page)}</div>'
+    drawn = confusion.matrix(f"confusion-{name}", name, part["summary"]["confusion"], page)
+    body = f'<div class="so-breakdown"><div>{drawn}{note}</div>{_classes(part["summary"], page)}</div>'
     return cards.card(page.t("evaluate.confusion.title"), body, name=f"confusion-{name}")
-
-
-def _matrix(mode: str, confusion: Sequence[Sequence[int]], page: Page) -> str:
-    told = evaluate_charts.columns(mode, confusion)
-    heads = "".join(f'<th scope="col">{escape(_class(name, page))}</th>' for name in told)
-    rows = "".join(
-        f'<tr><th scope="row">{expected}</th>{"".join(_cell(expected, name, row[i], sum(row), page) for i, name in enumerate(told))}</tr>'
-        for expected, row in zip(cards.CLASSES, confusion, strict=True)
-    )
-    caption = escape(page.t("evaluate.confusion.caption"))
-    title, unit = escape(page.t("evaluate.confusion.title")), escape(page.t("evaluate.confusion.unit"))
-    return (
-        f'<figure class="so-chart so-confusion" data-chart="confusion-{mode}"><figcaption><span class="so-unseen">{title}</span>'
-        f'<small>{unit}</small></figcaption><div class="so-plot" aria-hidden="true"></div>'
-        f'<table class="so-cells" style="--columns:{len(told)}"><caption>{caption}</caption><thead><tr><td></td>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></figure>"
-    )
-
-
-def _class(name: str, page: Page) -> str:
-    return name or page.t("evaluate.confusion.unparseable")
-
-
-def _cell(expected: str, told: str, count: int, total: int, page: Page) -> str:
-    part = share(count / total) if total else numbers.DASH
-    words = page.t(
-        "evaluate.confusion.cell", expected=expected, given=_class(told, page), count=numbers.count(count), share=part
-    )
-    off = "" if count else " disabled"
-    return (
-        f'<td><button type="button" data-expected="{expected}" data-given="{told or "none"}" aria-label="{escape(words)}" '
-        f'title="{escape(words)}"{off}></button></td>'
-    )
 
 
 def _classes(summary: Mapping, page: Page) -> str:

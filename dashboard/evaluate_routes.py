@@ -3,31 +3,19 @@
 An evaluation is looked up by its key among those that the engine lists: no part of an address ever joins a path.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
-from urllib.parse import quote
 
 from fastapi import FastAPI, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
-from dashboard import cards, evaluate_cards, evaluate_cases, evaluate_compare, evaluate_results, texts
+from dashboard import evaluate_cards, evaluate_cases, evaluate_compare, evaluate_results, pieces
 from dashboard.bridge import Bridge, Page
 from dashboard.evaluate_wishes import find, key
+from dashboard.pieces import drawn, fresh
 from so8t_engine import BadInput, EngineError, EvaluationComparison, FinishedEvaluation
 
 REPORT = "evaluation_report.html"
-
-REPORT_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; sandbox"
-)
-"""The report is one file without scripts; whatever it holds may neither run nor ask anybody for anything."""
-
-ALONE = {
-    "cache-control": "no-store", "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
-}  # fmt: skip
-"""A piece of the page is nothing by itself: opened as a page of its own it may do nothing."""
 
 Mode = Literal["scored", "generated"]
 Label = Literal["", "ALLOW", "ESCALATION", "DENY", "REFUSE", "none"]
@@ -35,17 +23,15 @@ Label = Literal["", "ALLOW", "ESCALATION", "DENY", "REFUSE", "none"]
 
 def add_evaluate_routes(app: FastAPI, bridge: Bridge) -> None:
     """The routes below /evaluations. They only read."""
-
-    def page(language: str) -> Page:
-        return Page(language if language in texts.LANGUAGES else texts.LANGUAGES[0], bridge)
+    page = partial(pieces.page_of, bridge=bridge)
 
     @app.get("/evaluations")
     def listed(language: str = "") -> Response:
-        return _fresh(JSONResponse(_listed(bridge, page(language))))
+        return fresh(JSONResponse(_listed(bridge, page(language))))
 
     @app.get("/evaluations/{wanted}")
     def one(wanted: str, language: str = "") -> Response:
-        return _drawn(page(language), lambda: _shown(bridge, wanted, page(language)))
+        return drawn(page(language), lambda: _shown(bridge, wanted, page(language)))
 
     @app.get("/evaluations/{wanted}/cases")
     def cases(
@@ -55,7 +41,7 @@ def add_evaluate_routes(app: FastAPI, bridge: Bridge) -> None:
             found = _measured(find(bridge, wanted), mode)
             return evaluate_cases.cases(found, mode, expected, given, number, page(language))
 
-        return _drawn(page(language), draw)
+        return drawn(page(language), draw)
 
     @app.get("/evaluations/{wanted}/with/{other}")
     def compared(wanted: str, other: str, mode: Mode, language: str = "") -> Response:
@@ -65,7 +51,7 @@ def add_evaluate_routes(app: FastAPI, bridge: Bridge) -> None:
                 return evaluate_compare.without_mode(page(language))
             return evaluate_compare.comparison_card(second, first, _comparison(first, second, mode), page(language))
 
-        return _drawn(page(language), draw)
+        return drawn(page(language), draw)
 
     @app.get("/evaluations/{wanted}/changed/{other}")
     def changed(wanted: str, other: str, mode: Mode, number: int = 0, language: str = "") -> Response:
@@ -73,41 +59,23 @@ def add_evaluate_routes(app: FastAPI, bridge: Bridge) -> None:
             found = _comparison(find(bridge, other), find(bridge, wanted), mode)
             return evaluate_compare.changed(found, number, page(language))
 
-        return _drawn(page(language), draw)
+        return drawn(page(language), draw)
 
     @app.get("/evaluations/{wanted}/report")
     def report(wanted: str, language: str = "") -> Response:
-        return _drawn(page(language), lambda: _report(find(bridge, wanted)), {"content-security-policy": REPORT_POLICY})
+        return drawn(
+            page(language),
+            lambda: pieces.report(find(bridge, wanted).folder / REPORT, "evaluate.no_report"),
+            pieces.REPORT,
+        )
 
     @app.get("/evaluations/{wanted}/wrong.jsonl")
     def wrong(wanted: str, mode: Mode, language: str = "") -> Response:
-        try:
+        def draw() -> tuple[str, str]:
             found = _measured(find(bridge, wanted), mode)
-            text = evaluate_cases.wrong_rows(found, mode)
-        except EngineError as error:
-            return _refused(error, page(language))
-        name = quote(f"wrong-{mode}-{found.id}.jsonl")
-        kind = "application/jsonl; charset=utf-8"
-        return _fresh(
-            Response(text.encode("utf-8"), media_type=kind),
-            {"content-disposition": f"attachment; filename*=UTF-8''{name}"},
-        )
+            return f"wrong-{mode}-{found.id}.jsonl", evaluate_cases.wrong_rows(found, mode)
 
-
-def _fresh(response: Response, headers: dict[str, str] | None = None) -> Response:
-    response.headers.update(ALONE | (headers or {}))
-    return response
-
-
-def _drawn(page: Page, draw, headers: dict[str, str] | None = None) -> Response:
-    try:
-        return _fresh(HTMLResponse(draw()), headers)
-    except EngineError as error:
-        return _refused(error, page)
-
-
-def _refused(error: EngineError, page: Page) -> Response:
-    return _fresh(HTMLResponse(cards.refused(page, error), 404 if error.code == "evaluate.unknown" else 400))
+        return pieces.rows_file(page(language), draw)
 
 
 def _listed(bridge: Bridge, page: Page) -> dict:
@@ -165,11 +133,3 @@ class _Pair:
 @lru_cache(8)
 def _compared(pair: _Pair, mode: str) -> EvaluationComparison:
     return pair.first.compared(pair.second, mode)
-
-
-def _report(one: FinishedEvaluation) -> str:
-    file = one.folder / REPORT
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput("evaluate.no_report", where=str(file), reason=error.strerror or str(error)) from None

@@ -33,14 +33,14 @@ def start(bridge: Bridge, form: Mapping[str, Any]) -> None:
     for each of MODES. Raises EngineError for what can't be meant, before anything is begun.
     """
     limit = str(form.get("limit") or "").strip() or "0"
-    settings = _with(bridge, {"evaluate.limit": int(limit) if limit.isdecimal() and limit.isascii() else limit})
+    settings = bridge.settings_with({"evaluate.limit": int(limit) if limit.isdecimal() and limit.isascii() else limit})
     model = str(form.get("model") or "")
     if model not in [voice.key for voice in bridge.engine.voices(settings)]:
         raise BadInput("voice.unknown", where=model[:200], runs=str(bridge.engine.runs_folder))
     modes = {mode: form.get(mode) is True for mode in MODES}
     if not any(modes.values()):
         raise BadInput("evaluate.no_mode")
-    data = _file(settings, str(form.get("file") or "")) if form.get("rows") == "file" else ""
+    data = file_of(settings, str(form.get("file") or "")) if form.get("rows") == "file" else ""
     bridge.engine.submit(RunEvaluation(settings=settings, model=model, test_data=data, **modes))
 
 
@@ -54,7 +54,7 @@ def go_on(bridge: Bridge, wanted: str) -> None:
         raise BadInput("evaluate.bad_plan", where=str(place.plan))
     bridge.engine.submit(
         RunEvaluation(
-            settings=_with(bridge, plan.settings), model=plan.model, output=str(place.folder),
+            settings=bridge.settings_with(plan.settings), model=plan.model, output=str(place.folder),
             test_data=plan.file if plan.split == "file" else "", **{mode: mode in plan.modes for mode in MODES},
         )
     )  # fmt: skip
@@ -84,14 +84,8 @@ def plan_of(file: Path) -> Plan | None:
         return None
 
 
-def _with(bridge: Bridge, changes: Mapping[str, Any]) -> config.Settings:
-    """The draft's settings with `changes`; runs are looked for, and results left, where the page lists them."""
-    values = config.to_values(bridge.settings()) | {"runs": str(bridge.engine.runs_folder)}
-    return config.from_values(values | changes)
-
-
-def _file(settings: config.Settings, text: str) -> str:
-    """The path that was typed or pasted, perhaps in the quotation marks of "Copy as path"."""
+def file_of(settings: config.Settings, text: str) -> str:
+    """The file whose path was typed or pasted, perhaps in the quotation marks of "Copy as path". Raises BadInput."""
     named = text.strip().strip('"').strip()
     if not named:
         raise BadInput("evaluate.no_path")

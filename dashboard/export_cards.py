@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from dashboard import cards, numbers
+from dashboard import job_cards, numbers
 from dashboard.bridge import Page
 from dashboard.export_wishes import KINDS
-from so8t_engine import EngineError, FinishedExport, Snapshot, Voice
+from so8t_engine import FinishedExport, Snapshot, Voice
 
 COMMAND = "ExportModel"
 
@@ -16,29 +16,7 @@ CHOSEN = ("f16", "q8_0")
 
 def head(snapshot: Snapshot, page: Page) -> str:
     """Title, the one button, and why it can't be pressed or what it does."""
-    button, note = _action(snapshot, page)
-    return (
-        f'<header class="so-card-head"><h2>{escape(page.t("export.form.title"))}</h2>{button}</header>'
-        f'<p class="so-export-note" role="status">{note}</p>'
-    )
-
-
-def _action(snapshot: Snapshot, page: Page) -> tuple[str, str]:
-    if snapshot.active and snapshot.command == COMMAND:
-        stopping = snapshot.state == "stopping"
-        label = page.t("export.form.stopping" if stopping else "export.form.stop")
-        note = page.t("export.form.stopping_note" if stopping else "export.form.stop_note")
-        return cards.button("stop", label, kind="so-primary so-danger", off=stopping), escape(note)
-    note, off = escape(page.t("export.form.note")), False
-    if snapshot.active:
-        note, off = escape(page.t("export.form.busy", command=page.t(f"command.{snapshot.command}"))), True
-    else:
-        try:
-            page.bridge.settings()
-        except EngineError as error:
-            words = page.t("export.form.faults", count=len(getattr(error, "faults", ())) or 1)
-            note, off = f"{escape(words)} {cards.tab_link('config', page.t('train.edit_config'))}", True
-    return cards.button("start", page.t("export.form.start"), kind="so-primary", off=off), note
+    return job_cards.head(snapshot, page, COMMAND, lambda key, **facts: page.t(f"export.form.{key}", **facts))
 
 
 def form(page: Page) -> str:

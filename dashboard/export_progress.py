@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from dashboard import cards, numbers
+from dashboard import cards, job_cards, numbers
 from dashboard.bridge import Page
 from dashboard.export_cards import COMMAND, kind_name, model_name
 from dashboard.export_gate import share
@@ -15,33 +15,16 @@ STAGES = ("write", "check", "gate", "upload", "create")
 
 def situation(snapshot: Snapshot, page: Page) -> str:
     """How far the present export is, why it failed, or that it was stopped; "" when there is nothing to say."""
-    if snapshot.command != COMMAND:
-        return ""
-    if snapshot.active:
-        return _progress(snapshot, page)
-    if snapshot.failure:
-        return _failure(snapshot, snapshot.failure, page)
-    if snapshot.state == "stopped":
-        hint = page.t("export.progress.stopped_hint") if snapshot.export else ""
-        return cards.trouble(
-            page, page.t("export.progress.stopped"), hint=hint, actions=_go_on(snapshot, page), calm=True
-        )
-    return ""
-
-
-def _failure(snapshot: Snapshot, failure: events.JobFailed, page: Page) -> str:
-    what, hint = (page.error(failure.code, part, failure.facts) for part in ("what", "hint"))
-    about_settings = failure.code.startswith(("config.", "model.", "ollama."))
-    actions = cards.tab_link("config", page.t("train.edit_config"), kind="so-button") if about_settings else ""
-    again = "" if failure.code == "export.drifted" else _go_on(snapshot, page)  # it would drift again
-    return cards.trouble(
-        page, what, where=failure.where, hint=hint, details=failure.details, actions=again + actions,
+    return job_cards.situation(
+        snapshot, page, COMMAND, lambda key: page.t(f"export.progress.{key}"), lambda: _progress(snapshot, page),
+        _go_on(snapshot, page),
     )  # fmt: skip
 
 
 def _go_on(snapshot: Snapshot, page: Page) -> str:
-    """The button that goes on with the files that are whole."""
-    return cards.button("go_on", page.t("export.progress.go_on")) if snapshot.export else ""
+    """The button that goes on with the files that are whole; a file that has drifted would drift again."""
+    drifted = snapshot.failure and snapshot.failure.code == "export.drifted"
+    return cards.button("go_on", page.t("export.progress.go_on")) if snapshot.export and not drifted else ""
 
 
 def _progress(snapshot: Snapshot, page: Page) -> str:
@@ -90,10 +73,15 @@ def whole(snapshot: Snapshot) -> float:
     return (present + (part or 0.0)) / len(wanted)
 
 
+def at(snapshot: Snapshot) -> str:
+    """The stage that is under way: one of STAGES."""
+    wanted = stages(snapshot.export)
+    return wanted[min(_present(snapshot, wanted), len(wanted) - 1)]
+
+
 def stage_now(snapshot: Snapshot, page: Page) -> str:
     """The name of the stage that is under way."""
-    wanted = stages(snapshot.export)
-    return page.t(f"export.stage.{wanted[min(_present(snapshot, wanted), len(wanted) - 1)]}")
+    return page.t(f"export.stage.{at(snapshot)}")
 
 
 def _part(stage: str, snapshot: Snapshot) -> float | None:
@@ -125,7 +113,7 @@ def _line(stage: str, index: int, present: int, snapshot: Snapshot, page: Page) 
         )
     if index > present:
         return _row("waiting", name, cards.bar(0.0, label), "", page.t("export.progress.waiting"), "")
-    count, left, about = _now(stage, snapshot, page)
+    count, left, about = told(stage, snapshot, page)
     bar = cards.bar(_part(stage, snapshot), label)
     return _row("now", name, bar, count, left, about or page.t(f"export.stage_help.{stage}"))
 
@@ -160,19 +148,19 @@ def _agreements(snapshot: Snapshot, page: Page) -> str:
     )
 
 
-def _now(stage: str, snapshot: Snapshot, page: Page) -> tuple[str, str, str]:
+def told(stage: str, snapshot: Snapshot, page: Page) -> tuple[str, str, str]:
     """(how much of how much, time left, what is done) of the stage that is under way."""
     match snapshot.exporting:
-        case events.ConversionProgressed(stage=now) as told if now == stage:
-            return _bytes(told.done, told.total, told.seconds), _left(told.done, told.total, told.seconds, page), ""
-        case events.UploadProgressed() as told if stage == "upload":
-            left = _left(told.sent, told.total, told.seconds, page)
-            return _bytes(told.sent, told.total, told.seconds), left, Path(told.file).name
-        case events.FidelityProgressed() as told if stage == "gate":
-            who = kind_name(told.quantization, page) if told.quantization else page.t("export.progress.model")
-            count = page.t("export.progress.count", done=f"{told.done:,}", total=f"{told.total:,}")
-            after = len(snapshot.export.quantizations) - _parts(snapshot).index(told.quantization)
-            left = _left(told.done, told.total * (1 + after), told.seconds, page)
+        case events.ConversionProgressed(stage=now) as last if now == stage:
+            return _bytes(last.done, last.total, last.seconds), _left(last.done, last.total, last.seconds, page), ""
+        case events.UploadProgressed() as last if stage == "upload":
+            left = _left(last.sent, last.total, last.seconds, page)
+            return _bytes(last.sent, last.total, last.seconds), left, Path(last.file).name
+        case events.FidelityProgressed() as last if stage == "gate":
+            who = kind_name(last.quantization, page) if last.quantization else page.t("export.progress.model")
+            count = page.t("export.progress.count", done=f"{last.done:,}", total=f"{last.total:,}")
+            after = len(snapshot.export.quantizations) - _parts(snapshot).index(last.quantization)
+            left = _left(last.done, last.total * (1 + after), last.seconds, page)
             return (
                 count,
                 left,

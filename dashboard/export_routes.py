@@ -3,20 +3,17 @@
 An export is looked up by its id among those that the engine lists: no part of an address ever joins a path.
 """
 
+from functools import partial
+
 from anyio import CapacityLimiter, move_on_after, to_thread
 from fastapi import FastAPI, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
-from dashboard import cards, export_cards, export_results, texts
+from dashboard import cards, export_cards, export_results, pieces
 from dashboard.bridge import Bridge, Page
 from dashboard.export_wishes import find
+from dashboard.pieces import drawn, fresh
 from so8t_engine import EngineError
-
-ALONE = {
-    "cache-control": "no-store", "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
-}  # fmt: skip
-"""A piece of the page is nothing by itself: opened as a page of its own it may do nothing."""
 
 OLLAMA_SECONDS = 6.0
 """How long a page waits for Ollama's version; longer is no answer."""
@@ -28,13 +25,11 @@ ASKING = 4
 def add_export_routes(app: FastAPI, bridge: Bridge) -> None:
     """The routes below /exports. They only read."""
     asking = CapacityLimiter(ASKING)
-
-    def page(language: str) -> Page:
-        return Page(language if language in texts.LANGUAGES else texts.LANGUAGES[0], bridge)
+    page = partial(pieces.page_of, bridge=bridge)
 
     @app.get("/exports")
     def listed(language: str = "") -> Response:
-        return _fresh(JSONResponse(_listed(bridge, page(language))))
+        return fresh(JSONResponse(_listed(bridge, page(language))))
 
     @app.get("/exports/ollama")
     async def ollama(language: str = "") -> Response:
@@ -46,20 +41,11 @@ def add_export_routes(app: FastAPI, bridge: Bridge) -> None:
             found = await to_thread.run_sync(
                 _ollama, bridge, page(language), found, limiter=asking, abandon_on_cancel=True
             )
-        return _fresh(JSONResponse(found))
+        return fresh(JSONResponse(found))
 
     @app.get("/exports/{wanted}")
     def one(wanted: str, language: str = "") -> Response:
-        try:
-            return _fresh(HTMLResponse(_shown(bridge, wanted, page(language))))
-        except EngineError as error:
-            status = 404 if error.code == "export.unknown" else 400
-            return _fresh(HTMLResponse(cards.refused(page(language), error), status))
-
-
-def _fresh(response: Response) -> Response:
-    response.headers.update(ALONE)
-    return response
+        return drawn(page(language), lambda: _shown(bridge, wanted, page(language)))
 
 
 def _listed(bridge: Bridge, page: Page) -> dict:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dashboard.bridge import Bridge
-from so8t_engine import BadInput, ExportModel, FinishedExport, config
+from so8t_engine import BadInput, ExportModel, FinishedExport
 
 KINDS = ("f16", "q8_0", "bf16")
 
@@ -28,7 +28,7 @@ def start(bridge: Bridge, form: Mapping[str, Any]) -> None:
     Raises EngineError for what can't be meant, before anything is begun.
     """
     model = str(form.get("model") or "")
-    if model not in [voice.key for voice in bridge.engine.voices(_settings(bridge))]:
+    if model not in [voice.key for voice in bridge.engine.voices(bridge.settings_with())]:
         raise BadInput("voice.unknown", where=model[:200], runs=str(bridge.engine.runs_folder))
     kinds = [kind for kind in KINDS if form.get(kind) is True]
     if not kinds:
@@ -77,15 +77,10 @@ def _submit(
     """folder: of the export to go on with, None for a new one."""
     bridge.engine.submit(
         ExportModel(
-            settings=_settings(bridge), model=model, output=str(folder or ""), quantizations=tuple(kinds), name=name,
+            settings=bridge.settings_with(), model=model, output=str(folder or ""), quantizations=tuple(kinds), name=name,
             gate=form.get("gate") is True, consent=form.get("consent") is True,
         )
     )  # fmt: skip
-
-
-def _settings(bridge: Bridge) -> config.Settings:
-    """The draft's; runs are looked for, and exports left, where the page lists them."""
-    return config.from_values(config.to_values(bridge.settings()) | {"runs": str(bridge.engine.runs_folder)})
 
 
 def _name(form: Mapping[str, Any]) -> str:

@@ -6,13 +6,16 @@ The element's data attributes carry the same to the page's title and favicon (pa
 from collections.abc import Sequence
 from html import escape
 
-from dashboard import cards, numbers
+from dashboard import ab_test_cards, cards, numbers, overnight_progress
 from dashboard.bridge import Page
 from dashboard.evaluate_cards import seconds_left
 from dashboard.export_progress import stage_now, whole
 from so8t_engine import Snapshot
 
-TABS = {"StartTraining": "train", "RunEvaluation": "evaluate", "ExportModel": "export", "StartVerification": "config"}
+TABS = {
+    "StartTraining": "train", "RunEvaluation": "evaluate", "RunAbTest": "ab_test", "ExportModel": "export",
+    "RunPipeline": "overnight", "RunJapaneseTest": "overnight", "StartVerification": "config",
+}  # fmt: skip
 """Where a job is watched: that tab has a dot while it runs."""
 
 SPARK_SAMPLES = 60
@@ -22,7 +25,8 @@ SPARK_SAMPLES = 60
 def header(snapshot: Snapshot, page: Page) -> str:
     """The header's HTML."""
     share = progress(snapshot)
-    percent = "" if share is None else f"{100 * share:.0f}"
+    overall = overnight_progress.whole(snapshot) if snapshot.command == overnight_progress.COMMAND else share
+    percent = "" if overall is None else f"{100 * overall:.0f}"
     state = {"stopping": "running", "stopped": "idle", "interrupted": "failed"}.get(snapshot.state, snapshot.state)
     parts = _now(snapshot, page)
     line = " · ".join(text for _, text in parts)
@@ -57,10 +61,16 @@ def command(snapshot: Snapshot, page: Page) -> str:
 
 
 def progress(snapshot: Snapshot) -> float | None:
-    """The share of the steps that are done, of the rows of the mode that is measured, or of the export's work.
+    """The share of the steps that are done, of the rows of the mode that is measured, of the A/B test's decisions, or of
+    the export's work; in an overnight chain that of its present stage.
 
     None before it is known.
     """
+    if snapshot.command == overnight_progress.COMMAND:
+        return overnight_progress.share(snapshot)
+    if snapshot.command == ab_test_cards.COMMAND:
+        now = snapshot.ab_testing
+        return now.done / now.total if now and now.total else None
     if snapshot.export and snapshot.active:
         return whole(snapshot)
     if snapshot.evaluating:
@@ -79,6 +89,8 @@ def _now(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
         parts.append(("state", page.t(f"state.{snapshot.state}")))
     if snapshot.run:
         parts.append(("run", snapshot.run))
+    if snapshot.command == overnight_progress.COMMAND:
+        return parts + _stage(snapshot, page)
     if snapshot.plan:
         parts.append(("steps", f"step {snapshot.step:,}/{snapshot.plan.steps:,}"))
     if now := snapshot.evaluating if snapshot.active else None:
@@ -86,11 +98,27 @@ def _now(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
     if snapshot.export and snapshot.active:
         parts.append(("steps", stage_now(snapshot, page)))
     left = seconds_left(now) if now else snapshot.seconds_left
+    if tested := snapshot.ab_testing if snapshot.active and snapshot.command == ab_test_cards.COMMAND else None:
+        parts.append(("steps", f"{ab_test_cards.at_work(tested, page)} {tested.done:,}/{tested.total:,}"))
+        left = tested.seconds_left if tested.done < tested.total else None
+    return parts + _left(left, snapshot, page)
+
+
+def _stage(snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
+    """ "3/6 A/Bテスト", "240/500", "残り 4分": of the present stage of an overnight chain."""
+    if not snapshot.active:
+        return []
+    told = (overnight_progress.place(snapshot, page), overnight_progress.count(snapshot, page))
+    return [("steps", text) for text in told if text] + _left(overnight_progress.left(snapshot), snapshot, page)
+
+
+def _left(seconds: float | None, snapshot: Snapshot, page: Page) -> list[tuple[str, str]]:
+    """The time left, or that the job is about to stop."""
     if snapshot.state == "stopping":
-        parts.append(("state", page.t("state.stopping")))
-    elif left is not None:
-        parts.append(("left", page.t("header.left", time=numbers.duration(left, page.language))))
-    return parts
+        return [("state", page.t("state.stopping"))]
+    if seconds is None:
+        return []
+    return [("left", page.t("header.left", time=numbers.duration(seconds, page.language)))]
 
 
 def _languages(page: Page) -> str:

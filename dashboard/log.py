@@ -4,7 +4,9 @@ from html import escape
 from pathlib import Path
 
 from dashboard import numbers
+from dashboard.ab_test_verdict import kind
 from dashboard.bridge import Page
+from dashboard.evaluate_cards import model_name
 from so8t_engine import Snapshot, events
 
 SHOWN = 200
@@ -96,6 +98,11 @@ def sentence(event: events.Event, page: Page) -> str:
             return page.t(key, name=event.name)
         case events.ExportFinished():
             return page.t(key, folder=Path(event.folder).name)
+        case events.AbTestOpened():
+            base, retrained = (model_name(name, page) for name in (event.base_name, event.retrained_name))
+            return page.t(key, base=base, retrained=retrained, file=Path(event.file).name, rows=numbers.count(event.rows))
+        case events.AbTestFinished():
+            return page.t(key, folder=Path(event.folder).name, verdict=page.t(f"ab_test.mark.{kind(event.winner, event.code)}"))
         case events.ModelSaved():
             return page.t(key, folder=Path(event.folder).name, size=numbers.file_size(event.bytes))
         case events.StopRequested() | events.RunAlreadyFinished() | events.ModelCreated():

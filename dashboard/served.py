@@ -12,14 +12,18 @@ from dashboard import texts
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; media-src 'self'; frame-ancestors 'none'; "
     "base-uri 'self'; form-action 'self'"
 )
 """Gradio compiles its templates in the page, hence 'unsafe-eval'; nothing may come from or go to another host."""
 
-STYLES = ("style.css", "config_tab.css", "evaluate_tab.css", "chat_tab.css", "export_tab.css", "system_tab.css")
+STYLES = (
+    "style.css", "config_tab.css", "evaluate_tab.css", "ab_test_tab.css", "chat_tab.css", "export_tab.css",
+    "overnight_tab.css", "system_tab.css",
+)  # fmt: skip
 SCRIPTS = (
-    "charts.js", "page.js", "evaluate.js", "chat_answers.js", "chat_lists.js", "chat_panel.js", "chat.js", "export.js",
+    "charts.js", "page.js", "fetched.js", "evaluate.js", "ab_test.js", "chat_answers.js", "chat_lists.js",
+    "chat_panel.js", "chat.js", "export.js", "overnight.js",
 )  # fmt: skip
 """In the order in which they are loaded."""
 
@@ -33,7 +37,7 @@ _SCRIPTS = "".join(
     for name in SCRIPTS
 )
 
-PAGE_WORDS = ("age", "copy", "header.offline", "chart.png", "chart.csv", "keys", "chat.")
+PAGE_WORDS = ("age", "copy", "header.offline", "chart.png", "chart.csv", "keys", "chat.", "state.")
 """Texts that the scripts need, by the start of their keys."""
 
 _STRAY = [

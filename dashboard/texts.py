@@ -19,6 +19,12 @@ def text(key: str, language: str, **facts: object) -> str:
     return words.format_map(facts) if facts else words
 
 
+def known(key: str, language: str) -> str:
+    """The words of `key`, or "" where there are none: a newer engine may tell of what the page has no word for."""
+    words = catalogue().get(key)
+    return words[language] if words else ""
+
+
 @cache
 def catalogue() -> dict[str, dict[str, str]]:
     """Every key with its words by language. The engine's errors have a catalogue of their own."""

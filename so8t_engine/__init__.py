@@ -17,23 +17,37 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 from so8t_engine import commands, config, errors, events
+from so8t_engine.ab_tests import Finished as FinishedAbTest
+from so8t_engine.ab_tests import verdict as ab_test_verdict
 from so8t_engine.audit import Condition as AuditCondition
 from so8t_engine.audit import Entry as AuditEntry
 from so8t_engine.audit import Verdict as AuditVerdict
-from so8t_engine.commands import ExportModel, LintDataset, RunEvaluation, StartTraining, StartVerification
+from so8t_engine.commands import (
+    ExportModel,
+    LintDataset,
+    RunAbTest,
+    RunEvaluation,
+    RunJapaneseTest,
+    RunPipeline,
+    StartTraining,
+    StartVerification,
+)
 from so8t_engine.config import Settings
 from so8t_engine.engine import Engine
 from so8t_engine.errors import BadInput, Busy, EngineError, SettingsError
 from so8t_engine.evaluations import Comparison as EvaluationComparison
 from so8t_engine.evaluations import Finished as FinishedEvaluation
 from so8t_engine.exports import Finished as FinishedExport
+from so8t_engine.pipelines import Stored as StoredPipeline
 from so8t_engine.runs import Run
+from so8t_engine.settings import STAGES
 from so8t_engine.snapshot import Snapshot
 from so8t_engine.voice import Voice
 
 __all__ = [
-    "AuditCondition", "AuditEntry", "AuditVerdict", "BadInput", "Busy", "Engine", "EngineError", "EvaluationComparison",
-    "ExportModel", "FinishedEvaluation", "FinishedExport", "LintDataset", "Run", "RunEvaluation", "Settings",
-    "SettingsError", "Snapshot", "StartTraining", "StartVerification", "Voice", "commands", "config", "errors",
-    "events",
+    "STAGES", "AuditCondition", "AuditEntry", "AuditVerdict", "BadInput", "Busy", "Engine", "EngineError",
+    "EvaluationComparison", "ExportModel", "FinishedAbTest", "FinishedEvaluation", "FinishedExport", "LintDataset", "Run",
+    "RunAbTest", "RunEvaluation",
+    "RunJapaneseTest", "RunPipeline", "Settings", "SettingsError", "Snapshot", "StartTraining", "StartVerification",
+    "StoredPipeline", "Voice", "ab_test_verdict", "commands", "config", "errors", "events",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from so8t_engine.chat.think import checked
 from so8t_engine.engine import Engine
 from so8t_engine.errors import LANGUAGES, EngineError, SettingsError, sentence
 from so8t_engine.progress import Printer
+from so8t_engine.settings import STAGES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,10 +48,18 @@ def _run(options: argparse.Namespace) -> int:
         case "evaluate":
             command = _evaluation(settings, options)
         case "train":
-            output = str(Path(options.output).resolve()) if options.output else ""
-            command = commands.StartTraining(settings=settings, output=output, resume=options.resume)
+            command = commands.StartTraining(settings=settings, output=_path(options.output), resume=options.resume)
         case "export":
             command = _export(settings, options)
+        case "abtest":
+            command = _ab_test(settings, options)
+        case "japanese":
+            command = commands.RunJapaneseTest(
+                settings=settings, model=_model(options.model), output=_path(options.output_dir),
+                against=_path(options.against),
+            )  # fmt: skip
+        case "pipeline":
+            command = _pipeline(settings, options)
     _stop_on_signal(engine.cancel)
     engine.submit(command)
     printer = Printer(engine, options.language)
@@ -69,32 +78,44 @@ def _run(options: argparse.Namespace) -> int:
     return code
 
 
+def _path(text: str) -> str:
+    """A path as it is read from where the caller stands; "" stays as it is."""
+    return str(Path(text).resolve()) if text else ""
+
+
+def _model(name: str) -> str:
+    """A name that is a folder where the caller stands is that folder."""
+    return _path(name) if Path(name).is_dir() else name
+
+
 def _evaluation(settings: config.Settings, options: argparse.Namespace) -> commands.RunEvaluation:
-    """Paths are read from where the caller stands; a name that is a folder there is one."""
-
-    def path(text: str) -> str:
-        return str(Path(text).resolve()) if text else ""
-
-    model = path(options.model) if Path(options.model).is_dir() else options.model
     modes = ("scored", "generated") if options.mode == "both" else (options.mode,)
     return commands.RunEvaluation(
-        settings=settings, model=model, test_data=path(options.test_data), output=path(options.output_dir),
-        scored="scored" in modes, generated="generated" in modes, benchmarks=not options.skip_hf_benchmark,
+        settings=settings, model=_model(options.model), test_data=_path(options.test_data),
+        output=_path(options.output_dir), scored="scored" in modes, generated="generated" in modes,
+        benchmarks=not options.skip_hf_benchmark,
+    )  # fmt: skip
+
+
+def _ab_test(settings: config.Settings, options: argparse.Namespace) -> commands.RunAbTest:
+    return commands.RunAbTest(
+        settings=settings, base=_model(options.base), retrained=_model(options.retrained_model),
+        test_data=_path(options.test_data), output=_path(options.output_dir),
     )  # fmt: skip
 
 
 def _export(settings: config.Settings, options: argparse.Namespace) -> commands.ExportModel:
-    """Paths are read from where the caller stands; a name that is a folder there is one."""
-
-    def path(text: str) -> str:
-        return str(Path(text).resolve()) if text else ""
-
     kinds = tuple(kind.strip() for kind in options.quant.split(",")) if options.quant is not None else ()
     return commands.ExportModel(
-        settings=settings, model=path(options.model) if Path(options.model).is_dir() else options.model,
-        output=path(options.output_dir), quantizations=kinds, name=options.ollama, gate=not options.no_gate,
-        consent=options.accept_visible_thinking, prompts=path(options.prompts),
+        settings=settings, model=_model(options.model), output=_path(options.output_dir), quantizations=kinds,
+        name=options.ollama, gate=not options.no_gate, consent=options.accept_visible_thinking,
+        prompts=_path(options.prompts),
     )  # fmt: skip
+
+
+def _pipeline(settings: config.Settings, options: argparse.Namespace) -> commands.RunPipeline:
+    skip, force = (tuple(filter(None, (name.strip() for name in names.split(",")))) for names in (options.skip, options.force))
+    return commands.RunPipeline(settings=settings, output=_path(options.output_dir), skip=skip, force=force)
 
 
 def _verify_audit(options: argparse.Namespace) -> int:
@@ -173,6 +194,14 @@ def _parser() -> argparse.ArgumentParser:
         help="likeliest class (fast), whole answers, or both (default)",
     )  # fmt: skip
     test.add_argument("--skip-hf-benchmark", action="store_true", help="leave the general benchmarks out")
+    pair = jobs.add_parser("abtest", help="say which of two models decides better, and how sure that is")
+    pair.add_argument(
+        "--base-model", dest="base", default="original", metavar="RUN|DIR|original",
+        help="the model to compare with: a run, the folder of a model, or original (default)",
+    )  # fmt: skip
+    pair.add_argument("--retrained-model", required=True, metavar="RUN|DIR|original", help="the model that may be better")
+    pair.add_argument("--test-data", default="", metavar="FILE", help="JSONL rows (default: those the run kept for testing)")
+    pair.add_argument("--output-dir", default="", metavar="DIR", help="its own folder (default: a new one)")
     files = jobs.add_parser("export", help="write a model as GGUF files, check them, and push one to Ollama")
     files.add_argument("--model", required=True, metavar="RUN|DIR|original", help="a run, the folder of a model, or original")
     files.add_argument("--output-dir", default="", metavar="DIR", help="its own folder (default: a new one)")
@@ -184,10 +213,22 @@ def _parser() -> argparse.ArgumentParser:
         "--accept-visible-thinking", action="store_true",
         help="agree that whoever uses the model in Ollama can read its thinking; --ollama needs it",
     )  # fmt: skip
+    questions = jobs.add_parser("japanese", help="ask a model questions in Japanese and check its answers")
+    questions.add_argument(
+        "--model", required=True, metavar="RUN|DIR|original|ollama:NAME",
+        help="a run, the folder of a model, original, or a model in Ollama",
+    )  # fmt: skip
+    questions.add_argument("--output-dir", default="", metavar="DIR", help="its own folder (default: a new one)")
+    questions.add_argument("--against", default="", metavar="DIR", help="folder of another finished test to compare with")
+    chain = jobs.add_parser("pipeline", help="the overnight chain: from training to the Japanese test of the winner")
+    chain.add_argument("--output-dir", default="", metavar="DIR", help="its own folder; one that holds an unfinished chain goes on")
+    chain.add_argument("--skip", default="", metavar="STAGES", help=f"of {', '.join(STAGES)}, with commas: left out")
+    chain.add_argument("--force", default="", metavar="STAGES", help="done anew although finished, with all that follow")
     for job in (train, lint, checks):
         job.add_argument("--dataset", metavar="FILE", help="JSONL file with the rows")
-    for job in (train, lint, checks, test, files):
-        job.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
+    for job in (train, lint, checks, test, pair, files, questions, chain):
+        preset = "pipeline.yaml" if job is chain else "demo.yaml"
+        job.add_argument("--config", default=str(config.CONFIGS / preset), metavar="FILE", help="settings (YAML)")
         job.add_argument("--set", action="append", default=[], metavar="key=value", help="change one setting")
     log = jobs.add_parser("audit", help="the audit log").add_subparsers(dest="action", required=True, metavar="ACTION")
     verify = log.add_parser("verify", help="find out whether anything in the log was changed, deleted or moved")
@@ -199,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     think.add_argument("--system", metavar="TEXT", help="system text (default: the one the model was trained with)")
     think.add_argument("--config", default=str(config.CONFIGS / "demo.yaml"), metavar="FILE", help="settings (YAML)")
     think.add_argument("--json", action="store_true", help="print final, label, confidence, reason and audit_id")
-    for command in (train, lint, checks, test, files, verify, think):
+    for command in (train, lint, checks, test, pair, files, questions, chain, verify, think):
         language = "ja" if os.environ.get("LANG", "").startswith("ja") else "en"
         command.add_argument("--language", choices=LANGUAGES, default=language, help="language of the messages")
     return parser

@@ -1,5 +1,7 @@
 """What a person asks for: one frozen record for each wish, imperative, JSON both ways."""
 
+from typing import Literal
+
 from so8t_engine.config import Settings
 from so8t_engine.record import Record
 
@@ -78,3 +80,52 @@ class ExportModel(Command):
     gate: bool = True
     consent: bool = False
     prompts: str = ""
+
+
+class RunAbTest(Command):
+    """Have two models decide the same rows, and say which is better and how sure that is.
+
+    base, retrained: "original", id or folder of a run ("run:<id>" too), or folder of a model.
+    test_data: JSONL file with four-class rows; "" takes the test rows of the retrained model's run. Rows that one of
+        the two has been trained on are left out.
+    output: the test's own folder; "" makes a new one in the retrained model's run, or under `settings.runs`. A folder
+        that holds an interrupted test of the same models and rows is gone on with.
+    """
+
+    settings: Settings
+    base: str = "original"
+    retrained: str
+    test_data: str = ""
+    output: str = ""
+
+
+class RunJapaneseTest(Command):
+    """Ask a model questions in Japanese and check its answers.
+
+    model: "original", id or folder of a run ("run:<id>" too), folder of a model, or "ollama:<name>".
+    output: the folder that the results go to; "" makes a new one. A folder that holds an interrupted test of the same
+        model is gone on with.
+    against: the folder of another model's finished test to compare with; "" for none.
+    """
+
+    settings: Settings
+    model: str = "original"
+    output: str = ""
+    against: str = ""
+
+
+class RunPipeline(Command):
+    """Run the overnight chain as `settings.pipeline` says.
+
+    output: the chain's own folder; "" for one under `settings.runs`.
+    resume: whether, without `output`, the newest unfinished chain of the same settings is gone on with ("auto") or a
+        new one made ("never").
+    skip, force: stages to leave out beside those of the settings, and stages to run again although an earlier try has
+        finished them, with all that follow.
+    """
+
+    settings: Settings
+    output: str = ""
+    resume: Literal["auto", "never"] = "auto"
+    skip: tuple[str, ...] = ()
+    force: tuple[str, ...] = ()

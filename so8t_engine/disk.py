@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from so8t_engine.errors import Busy, EngineError
 
@@ -55,6 +55,30 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+PASSING = 2**25
+"""Bytes of a file that pass before they are forgotten: enough for the disk to be busy."""
+
+
+def let_pass(file: BinaryIO, start: int, stop: int) -> None:
+    """Say that the bytes from `start` to `stop` were read or written and won't be needed soon: `forget` now and then.
+
+    For large files that pass through once: they push nothing out of memory that other programs use, and their next part
+    comes to lie in memory that the processor's cache still holds.
+    """
+    if start // PASSING < stop // PASSING:
+        forget(file, stop)
+
+
+def forget(file: BinaryIO, stop: int = 0) -> None:
+    """Have a file's bytes before `stop` (0: all) written to the disk soon, and those that are there dropped from memory.
+
+    What was synced before is read from the disk itself afterwards. Waits for nothing; Windows and macOS have no such
+    call.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, stop, os.POSIX_FADV_DONTNEED)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` so that `path` holds either all of it or what it held before, whatever happens."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -67,6 +91,17 @@ def write_whole(path: Path, data: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def append_lines(path: Path, lines: list[str]) -> None:
+    """Add lines (without their ends) to a UTF-8 file, on lines of their own even behind half a one. Raises OSError."""
+    data = "".join(line + "\n" for line in lines).encode("utf-8")
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                data = b"\n" + data
+        file.write(data)
 
 
 def write_private(path: Path, data: bytes) -> None:

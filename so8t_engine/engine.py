@@ -7,28 +7,34 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from so8t_engine import evaluations, exports, hardware
+from so8t_engine import ab_tests, evaluations, exports, hardware, pipelines
 from so8t_engine import runs as run_folders
 from so8t_engine import voice as voices
+from so8t_engine.ab_tests import Finished as AbTested
 from so8t_engine.audit import Audit
 from so8t_engine.chat.desk import Desk
 from so8t_engine.chat.speaker import Speaker
 from so8t_engine.chat.think import Think
+from so8t_engine.chime import rung
 from so8t_engine.commands import (
     Command,
     ExportModel,
     LintDataset,
+    RunAbTest,
     RunEvaluation,
+    RunJapaneseTest,
+    RunPipeline,
     StartTraining,
     StartVerification,
 )
 from so8t_engine.config import ROOT, Settings
 from so8t_engine.errors import BadInput
 from so8t_engine.evaluations import Finished
-from so8t_engine.events import Event, RunAlreadyFinished, RunOpened
+from so8t_engine.events import Event
 from so8t_engine.exports import Finished as Exported
 from so8t_engine.jobs import Cancel, Worker
-from so8t_engine.runs import Evaluation, Run
+from so8t_engine.pipelines import Stored as StoredPipeline
+from so8t_engine.runs import AbTest, Evaluation, Run
 from so8t_engine.snapshot import Snapshot, replay
 from so8t_engine.voice import Voice
 
@@ -46,6 +52,7 @@ class Engine:
     Attributes:
         audit: the log of every answer under that folder.
         chat: two models side by side. think: the endpoint's logic.
+        heard: whether a page is open that tells how an overnight chain goes; while none is, the system does.
     """
 
     def __init__(self, runs_folder: Path = ROOT / "runs", settings: Callable[[], Settings] = Settings) -> None:
@@ -55,6 +62,7 @@ class Engine:
         self._speaker = Speaker(self._worker)
         self.chat = Desk(runs_folder, settings, self._speaker, self.audit)
         self.think = Think(settings, self._speaker, self.audit, runs_folder)
+        self.heard: Callable[[], bool] = lambda: False
 
     def submit(self, command: Command) -> str:
         """Begin a job and give back its id. Raises Busy while another one runs.
@@ -63,7 +71,7 @@ class Engine:
         """
         if not isinstance(command, LintDataset) and not self._worker.command():
             self.rest()
-        return self._worker.start(type(command).__name__, lambda cancel: _stage(command, cancel))
+        return self._worker.start(type(command).__name__, lambda cancel: _stage(command, cancel, lambda: self.heard()))
 
     def cancel(self) -> None:
         """Ask the running job to stop within one step; it leaves a checkpoint."""
@@ -101,6 +109,14 @@ class Engine:
         """Evaluations that were begun and can go on, newest first."""
         return evaluations.interrupted(self.runs_folder)
 
+    def ab_tests(self) -> list[AbTested]:
+        """Every finished A/B test, newest first."""
+        return ab_tests.finished(self.runs_folder)
+
+    def interrupted_ab_tests(self) -> list[AbTest]:
+        """A/B tests that were begun and can go on, newest first."""
+        return ab_tests.interrupted(self.runs_folder)
+
     def voices(self, settings: Settings) -> list[Voice]:
         """Every model of ours that can be evaluated: the original, then the runs that have an adapter, newest first.
 
@@ -122,12 +138,16 @@ class Engine:
 
         return standing(settings.ollama.address)
 
-    def show(self, run: Run) -> None:
-        """Put a stored run on view. Raises Busy while a job runs."""
-        self._worker.show(replay(run.events()))
+    def pipelines(self) -> list[StoredPipeline]:
+        """Every overnight chain, newest first."""
+        return pipelines.stored(self.runs_folder)
+
+    def show(self, stored: Run | StoredPipeline) -> None:
+        """Put a stored run, or a chain, on view. Raises Busy while a job runs."""
+        self._worker.show(replay(stored.events()))
 
 
-def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
+def _stage(command: Command, cancel: Cancel, heard: Callable[[], bool]) -> Iterator[Event]:
     match command:
         case LintDataset():
             from so8t_engine.data.lint import lint
@@ -136,11 +156,19 @@ def _stage(command: Command, cancel: Cancel) -> Iterator[Event]:
         case StartVerification():
             return _verification(command, cancel)
         case StartTraining():
-            return _training(command, cancel)
+            from so8t_engine.train.job import retrain
+
+            return retrain(command.settings, command.output, command.resume, cancel)
         case RunEvaluation():
             return _evaluation(command, cancel)
         case ExportModel():
             return _export(command, cancel)
+        case RunAbTest():
+            return _ab_test(command, cancel)
+        case RunJapaneseTest():
+            return _japanese_test(command, cancel)
+        case RunPipeline():
+            return _pipeline(command, cancel, heard)
     raise TypeError(f"no stage for {type(command).__name__}")
 
 
@@ -170,22 +198,6 @@ def _evaluation(command: RunEvaluation, cancel: Cancel) -> Iterator[Event]:
     yield from evaluate(settings, voice, folder, modes, command.test_data, cancel)
 
 
-def _training(command: StartTraining, cancel: Cancel) -> Iterator[Event]:
-    settings: Settings = command.settings
-    from so8t_engine.data.sources import fingerprint
-
-    dataset = fingerprint(settings.resolve(settings.dataset))
-    run, resumed = run_folders.open_run(settings, dataset, command.output, command.resume)
-    with run.lock():
-        yield RunOpened(run=run.id, folder=str(run.folder), resumed=resumed)
-        if run.finished:
-            yield RunAlreadyFinished(run=run.id, folder=str(run.folder))
-            return
-        from so8t_engine.train.loop import train
-
-        yield from train(run.settings(), run, cancel)
-
-
 def _export(command: ExportModel, cancel: Cancel) -> Iterator[Event]:
     from so8t_engine.export.suite import Wish, export
 
@@ -196,3 +208,33 @@ def _export(command: ExportModel, cancel: Cancel) -> Iterator[Event]:
     kinds = command.quantizations or settings.export.quantizations
     wish = Wish(kinds, command.name, command.gate, command.consent, command.prompts)
     yield from export(settings, voice, folder, wish, cancel)
+
+
+def _ab_test(command: RunAbTest, cancel: Cancel) -> Iterator[Event]:
+    from so8t_engine.evaluate.ab_test import ab_test
+
+    settings: Settings = command.settings
+    root = settings.resolve(settings.runs)
+    base, retrained = (voices.named(name, root, settings) for name in (command.base, command.retrained))
+    folder = Path(command.output) if command.output else run_folders.new_ab_test(root, retrained.run)
+    yield from ab_test(settings, base, retrained, folder, command.test_data, cancel)
+
+
+def _japanese_test(command: RunJapaneseTest, cancel: Cancel) -> Iterator[Event]:
+    from so8t_engine.export.japanese_test import OLLAMA, japanese_test
+
+    settings: Settings = command.settings
+    root = settings.resolve(settings.runs)
+    ours = not command.model.startswith(OLLAMA)
+    model = voices.named(command.model, root, settings) if ours else command.model.removeprefix(OLLAMA)
+    folder = Path(command.output) if command.output else run_folders.new_japanese_test(root, model.run if ours else None)
+    against = Path(command.against) if command.against else None
+    yield from japanese_test(settings, model, folder, cancel, against)
+
+
+def _pipeline(command: RunPipeline, cancel: Cancel, heard: Callable[[], bool]) -> Iterator[Event]:
+    from so8t_engine.pipeline import open_pipeline, pipeline
+
+    place, resumed = open_pipeline(command.settings, command.output, command.resume)
+    chain = pipeline(command.settings, place, resumed, command.skip, command.force, cancel)
+    yield from rung(chain, heard) if command.settings.pipeline.sound else chain

@@ -1,15 +1,20 @@
 """Finished evaluations as a page reads them: their figures, their cases, and two of them side by side."""
 
 import json
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from so8t_engine import runs
 from so8t_engine.errors import BadInput
 from so8t_engine.measure.metrics import Summary, summary
 from so8t_engine.measure.statistics import sign_test
 from so8t_engine.runs import Evaluation
+
+T = TypeVar("T")
 
 VERSION = 1
 MODES = ("scored", "generated")
@@ -79,29 +84,12 @@ class Comparison:
 def read(folder: Path) -> Finished:
     """The evaluation in this folder. Raises BadInput when it has no results, or results that can't be read."""
     place = Evaluation(folder)
-    try:
-        results = _results(place.results, place.results.stat().st_mtime_ns)
-    except FileNotFoundError:
-        raise BadInput("evaluate.no_results", where=str(folder)) from None
-    except (OSError, ValueError) as error:
-        raise BadInput("evaluate.bad_results", where=str(place.results), reason=error) from None
-    if results.get("version") != VERSION:
-        raise BadInput("evaluate.bad_results", where=str(place.results), reason=f"version {results.get('version')}")
-    lacking = [name for name in PARTS if not isinstance(results.get(name), PARTS[name])]
-    if lacking:
-        raise BadInput("evaluate.bad_results", where=str(place.results), reason=f"no {', '.join(lacking)}")
-    return Finished(place, results)
+    return Finished(place, results_in(place.results, VERSION, PARTS))
 
 
 def finished(root: Path) -> list[Finished]:
     """Every evaluation with readable results under `root` and in its runs, newest first."""
-    found = []
-    for folder in runs.evaluation_folders(root):
-        try:
-            found.append(read(folder))
-        except BadInput:
-            continue  # interrupted, or of another version
-    return found
+    return readable(runs.evaluation_folders(root), read)
 
 
 def interrupted(root: Path) -> list[Evaluation]:
@@ -115,15 +103,48 @@ def cases(place: Evaluation) -> list[dict]:
 
     Raises BadInput when the rows can't be read.
     """
+    return joined(place.rows, {mode: place.answers(mode) for mode in MODES})
+
+
+def results_in(file: Path, version: int, parts: dict[str, type]) -> dict:
+    """The results in a file. Raises BadInput when there are none, when they are of another version, and when one of
+    `parts` is missing or of another type."""
     try:
-        found = {row["index"]: row for row in lines(place.rows)}
+        results = _results(file, file.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise BadInput("evaluate.no_results", where=str(file.parent)) from None
+    except (OSError, ValueError) as error:
+        raise BadInput("evaluate.bad_results", where=str(file), reason=error) from None
+    if results.get("version") != version:
+        raise BadInput("evaluate.bad_results", where=str(file), reason=f"version {results.get('version')}")
+    lacking = [name for name, kind in parts.items() if not isinstance(results.get(name), kind)]
+    if lacking:
+        raise BadInput("evaluate.bad_results", where=str(file), reason=f"no {', '.join(lacking)}")
+    return results
+
+
+def readable(folders: Iterable[Path], read: Callable[[Path], T]) -> list[T]:
+    """What `read` finds in these folders; what was interrupted, or is of another version, is left out."""
+    found = []
+    for folder in folders:
+        with suppress(BadInput):
+            found.append(read(folder))
+    return found
+
+
+def joined(rows: Path, journals: dict[str, Path]) -> list[dict]:
+    """The rows of a file, each with its line of every journal that has one, under the journal's name.
+
+    Raises BadInput when the rows can't be read.
+    """
+    try:
+        found = {row["index"]: row for row in lines(rows)}
     except (OSError, KeyError) as error:
-        raise BadInput("evaluate.bad_results", where=str(place.rows), reason=error) from None
-    for mode in MODES:
-        file = place.answers(mode)
+        raise BadInput("evaluate.bad_results", where=str(rows), reason=error) from None
+    for name, file in journals.items():
         for entry in lines(file) if file.exists() else ():
             if entry.get("index") in found:
-                found[entry["index"]][mode] = entry
+                found[entry["index"]][name] = entry
     return list(found.values())
 
 

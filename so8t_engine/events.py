@@ -507,3 +507,183 @@ class ExportFinished(Event):
     passed: bool | None
     pushed: str
     seconds: float
+
+
+# A/B test
+
+Side = Literal["base", "retrained"]
+
+Figure = tuple[float, float, float]
+"""(value, low, high): a share, or a difference of shares, with its 95 % interval."""
+
+
+class AbTestOpened(Event):
+    """The rows are chosen and the models are about to be loaded.
+
+    base, retrained: keys of the models; base_name, retrained_name: what a person reads. file, split, excluded: as in
+    EvaluationOpened. rows: how many both models decide. modes: "scored", "generated". resumed: the folder held answers
+    of the same test before.
+    """
+
+    folder: str
+    base: str
+    base_name: str
+    retrained: str
+    retrained_name: str
+    file: str
+    split: Literal["test", "file"]
+    rows: int
+    excluded: dict[str, int]
+    modes: tuple[str, ...]
+    resumed: bool
+
+
+class AbTestProgressed(Event):
+    """How far the test is: `done` of `total` decisions of both models in all modes. side, mode: what is at work now.
+
+    seconds, begun: since when, and since how many decisions, the present pace holds. While slower decisions are still
+    to come there is none that would tell the end: then begun is `done`.
+    """
+
+    side: Side
+    mode: str
+    done: int
+    total: int
+    seconds: float
+    begun: int = 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present pace; None before there is one."""
+        fresh = self.done - self.begun
+        return self.seconds / fresh * (self.total - self.done) if fresh > 1 else None
+
+
+class AbTestMeasured(Event):
+    """What `rows` of `total` rows show in a mode, so far or, when they are equal, in the end.
+
+    base, retrained: accuracy, macro_f1, unsafe_allow, over_refusal of each; difference: retrained less base. None where
+    no row could show one. fixed, broken: rows that the retrained model alone, or the base alone, got right; both,
+    neither: rows that both, or none, got right.
+    """
+
+    mode: Literal["scored", "generated"]
+    rows: int
+    total: int
+    base: dict[str, Figure | None]
+    retrained: dict[str, Figure | None]
+    difference: dict[str, Figure | None]
+    fixed: int
+    broken: int
+    both: int
+    neither: int
+
+
+class AbTestFinished(Event):
+    """Everything was measured; `folder` holds results and reports.
+
+    winner: None is an answer too. code: why ("better", "unsafe", "undecided", "equal"), with its facts.
+    """
+
+    folder: str
+    winner: Side | None
+    code: str
+    facts: dict[str, str] = {}
+    seconds: float
+
+
+# Japanese performance test
+
+
+class JapaneseTestOpened(Event):
+    """A model is about to be asked `prompts` questions in Japanese.
+
+    model: key of a model of ours, or "ollama:<name>"; name: what a person reads.
+    """
+
+    folder: str
+    model: str
+    name: str
+    prompts: int
+    resumed: bool
+
+
+class JapaneseAnswerChecked(Event):
+    """One answer: how many of its checks it passed; no checks at all where it could not be measured. seconds: it took;
+    tokens: None where that is not told. Those of an earlier try are told again."""
+
+    prompt: str
+    category: str
+    passed: int
+    checks: int
+    seconds: float
+    tokens: int | None
+    done: int
+    total: int
+
+
+class JapaneseTestFinished(Event):
+    """All were asked. results, report: the JSON and the Markdown file. score: share of the checks passed, over all
+    and by category, 0.0 to 1.0; tokens_per_second: None where it is not told.
+
+    unmeasured: questions that could not be measured, and are no part of the score. difference: the score less that of
+    the test that it was compared with, None for none. decided: which of the two is better, None where that is open.
+    """
+
+    folder: str
+    results: str
+    report: str
+    score: float
+    categories: dict[str, float]
+    tokens_per_second: float | None
+    seconds: float
+    unmeasured: int = 0
+    difference: float | None = None
+    decided: Literal["this", "base"] | None = None
+
+
+# The overnight chain
+
+
+class PipelineOpened(Event):
+    """The chain begins, or goes on with the stage that was not finished. stages: all of them, in order."""
+
+    pipeline: str
+    folder: str
+    stages: tuple[str, ...]
+    resumed: bool
+
+
+class StageStarted(Event):
+    """A stage of the chain begins, or goes on where an earlier try of it stopped."""
+
+    stage: str
+
+
+class StageFinished(Event):
+    """A stage of the chain has come to its end.
+
+    outcome: "finished"; "kept" when an earlier try had finished it; "skipped" on request; "not_needed" when the chain
+    has ended before it, because the retrained model has not won; "failed". code, where, facts: why, for all but
+    "finished"; for "not_needed" those of AbTestFinished.
+    folder: where its results lie. figures: its main results by name, as text for a person.
+    """
+
+    stage: str
+    outcome: Literal["finished", "kept", "skipped", "not_needed", "failed"]
+    seconds: float
+    folder: str = ""
+    code: str = ""
+    where: str = ""
+    facts: dict[str, str] = {}
+    figures: dict[str, str] = {}
+
+
+class PipelineFinished(Event):
+    """The chain has come to its end; `folder` holds complete_pipeline_results.json. winner: of the A/B test, None when
+    there was none; pushed: the name in Ollama, "" for none."""
+
+    folder: str
+    winner: Side | None
+    pushed: str
+    seconds: float

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from so8t_engine.errors import BadInput
 from so8t_engine.runs import Export, export_folders
 
 VERSION = 1
@@ -38,6 +39,13 @@ def finished(root: Path) -> list[Finished]:
     """Every export with readable results under `root` and in its runs, newest first."""
     found = [one for folder in export_folders(root) for one in _at(Export(folder))]
     return sorted(found, key=lambda one: one.id, reverse=True)
+
+
+def read(folder: Path) -> Finished:
+    """The export in this folder. Raises BadInput "export.no_results" when it has none that can be read."""
+    for found in _at(Export(folder)):
+        return found
+    raise BadInput("export.no_results", where=str(folder))
 
 
 def expected_sizes(base: Path) -> dict[str, int]:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from so8t_engine import events as e
 from so8t_engine import hardware
 from so8t_engine.errors import BadInput, Busy, EngineError, SettingsError
-from so8t_engine.runs import Run
+from so8t_engine.ledger import Ledger
+from so8t_engine.runs import Pipeline, Run
 from so8t_engine.snapshot import Snapshot, fold, with_history
 
 Cancel = threading.Event
@@ -33,8 +34,7 @@ class Worker:
         self._followers: list[queue.SimpleQueue[e.Event]] = []
         self._thread: threading.Thread | None = None
         self._cancel = Cancel()
-        self._run: Run | None = None
-        self._unwritten: list[e.Event] = []
+        self._ledger = Ledger()
         self._pause = threading.Condition()
         self._pauses = 0
         self._standing = False
@@ -59,7 +59,7 @@ class Worker:
                 self._thread.join()  # it has told its end and is about to leave
             job = secrets.token_hex(4)
             self._cancel = Cancel()
-            self._run, self._unwritten = None, []
+            self._ledger = Ledger()
             self._snapshot = Snapshot(version=self._snapshot.version + 1)
             self._publish(e.JobStarted(job=job, command=command))
             self._thread = threading.Thread(target=self._work, args=(job, stage, self._cancel), name="engine")
@@ -107,7 +107,7 @@ class Worker:
     def settled(self) -> bool:
         """Whether the job has taken all the memory it will: a training that has done a step, others never."""
         snapshot = self._snapshot
-        if snapshot.command in ("StartVerification", "RunEvaluation", "ExportModel"):
+        if snapshot.command not in ("LintDataset", "StartTraining"):
             return False
         last = snapshot.steps.last
         return snapshot.command != "StartTraining" or (last is not None and last.time >= snapshot.started)
@@ -173,23 +173,12 @@ class Worker:
     def _publish(self, event: e.Event) -> None:
         with self._publishing:
             self._snapshot = fold(self._snapshot, event)
-            if isinstance(event, e.RunOpened):
-                self._run = Run.at(event.folder)
-                if event.resumed:
-                    self._snapshot = with_history(self._snapshot, self._run.events())
-            self._store(event)
+            if isinstance(event, e.RunOpened | e.PipelineOpened) and event.resumed:
+                place = Run.at(event.folder) if isinstance(event, e.RunOpened) else Pipeline.at(event.folder)
+                self._snapshot = with_history(self._snapshot, place.events())
+            self._ledger.write(event)
             for inbox in self._followers:
                 inbox.put(event)
-
-    def _store(self, event: e.Event) -> None:
-        self._unwritten.append(event)
-        if self._run is None:
-            return
-        try:
-            self._run.append(self._unwritten)
-        except OSError:
-            return  # a full disk: kept, and written with the next event
-        self._unwritten = []
 
 
 def _failed(job: str, error: EngineError) -> e.JobFailed:

@@ -163,10 +163,15 @@ class Words(Iterator[str]):
 
     Attributes:
         ended: Ollama's reason for the end ("stop", "length"); "" until it has come.
+        tokens, write_seconds: of the answer, as Ollama counts them (eval_count, eval_duration): without reading the
+            prompt. load_seconds: loading the model. None until the end, and where it does not tell.
     """
 
     def __init__(self, lines: Lines) -> None:
         self.ended = ""
+        self.tokens: int | None = None
+        self.write_seconds: float | None = None
+        self.load_seconds: float | None = None
         self._lines = lines
         self._begun = self._closed = False
 
@@ -187,8 +192,7 @@ class Words(Iterator[str]):
             message = said.get("message")
             text = str(message.get("content") or "") if isinstance(message, dict) else ""
             if said.get("done") is True:
-                self.ended = str(said.get("done_reason") or "stop")
-                self._lines.close()
+                self._end(said)
             if text or not self.ended:
                 return text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair could not be stored
         raise StopIteration
@@ -196,6 +200,14 @@ class Words(Iterator[str]):
     def close(self) -> None:
         """End the connection and the iteration, from any thread."""
         self._closed = True
+        self._lines.close()
+
+    def _end(self, said: dict[str, Any]) -> None:
+        self.ended = str(said.get("done_reason") or "stop")
+        self.tokens = _count(said.get("eval_count"))
+        self.write_seconds, self.load_seconds = (
+            None if (told := _count(said.get(name))) is None else told / 1e9 for name in ("eval_duration", "load_duration")
+        )
         self._lines.close()
 
 
@@ -228,6 +240,10 @@ def reason_in(body: bytes, otherwise: str) -> str:
         return _short(_parsed(body)["error"])
     except (ValueError, RecursionError, KeyError):
         return _short(otherwise)
+
+
+def _count(told: object) -> int | None:
+    return told if isinstance(told, int) and not isinstance(told, bool) and told >= 0 else None
 
 
 def _patient(opened: socket.socket) -> None:

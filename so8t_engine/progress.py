@@ -4,8 +4,16 @@ import sys
 import time
 
 from so8t_engine import events as e
+from so8t_engine import progress_pipeline
+from so8t_engine.ab_tests import verdict
 from so8t_engine.engine import Engine
 from so8t_engine.errors import sentence
+from so8t_engine.progress_pipeline import clock
+
+FIGURES = {
+    "unsafe_allow": "unsafe ALLOW", "over_refusal": "over-refusal", "accuracy": "accuracy", "macro_f1": "macro F1",
+}  # fmt: skip
+"""What is told of a model's decisions, in this order."""
 
 PLAIN_SECONDS = 5.0
 """Between two step lines where the output is no terminal."""
@@ -24,8 +32,15 @@ class Printer:
         """Print what a person should know of `event`."""
         if isinstance(event, e.StepFinished):
             self._step(event)
-        elif isinstance(event, e.EvaluationProgressed):
-            self._evaluating(event)
+        elif isinstance(event, e.EvaluationProgressed | e.AbTestProgressed):
+            self._deciding(event)
+        elif isinstance(event, e.AbTestOpened) and event.base == event.retrained:
+            self._line(f"{describe(event)}; {sentence('ab_test.same', 'what', self.language, {})}")
+        elif isinstance(event, e.AbTestFinished):
+            told = [verdict(event.winner, event.code, event.facts, part, self.language) for part in ("what", "hint")]
+            self._line("\n".join([*told, f"results in {event.folder}"]))
+        elif isinstance(event, e.JapaneseAnswerChecked):
+            self._answering(event)
         elif isinstance(event, e.CheckFinished):
             self._check(event)
         elif isinstance(event, e.ConversionProgressed | e.FidelityProgressed | e.UploadProgressed):
@@ -34,9 +49,9 @@ class Printer:
             self._line(sentence(event.code, "what", self.language, event.facts))
         elif isinstance(event, e.JobFailed | e.CheckpointFailed | e.RowFaulted):
             self._trouble(event)
-        elif isinstance(event, e.JobStopped) and self.engine.snapshot().command != "StartTraining":
+        elif isinstance(event, e.JobStopped) and self.engine.snapshot().command not in ("StartTraining", "RunPipeline"):
             self._line(f"stopped after {clock(event.seconds)}")
-        elif text := describe(event):
+        elif (text := progress_pipeline.describe(event, self.engine.snapshot(), self.language)) or (text := describe(event)):
             self._line(text)
 
     def _step(self, event: e.StepFinished) -> None:
@@ -63,13 +78,13 @@ class Printer:
         print("\r" + text.ljust(self.width), end="", flush=True)
         self.width = len(text)
 
-    def _evaluating(self, event: e.EvaluationProgressed) -> None:
+    def _deciding(self, event: e.EvaluationProgressed | e.AbTestProgressed) -> None:
         if not self.live and event.done != event.total and time.monotonic() - self.shown < PLAIN_SECONDS:
             return
         self.shown = time.monotonic()
         left = event.seconds_left if event.done < event.total else None
-        name = f"{event.mode} {event.detail}".strip()
-        text = f"{name} {event.done:,}/{event.total:,}" + (f"  {clock(left)} left" if left is not None else "")
+        name = f"{event.side} {event.mode}" if isinstance(event, e.AbTestProgressed) else f"{event.mode} {event.detail}"
+        text = f"{name.strip()} {event.done:,}/{event.total:,}" + (f"  {clock(left)} left" if left is not None else "")
         if self.live:
             self._renew(text)
         else:
@@ -87,6 +102,16 @@ class Printer:
         elif self.live:
             self._renew(text)
             self._end_live_line()
+        else:
+            print(text, flush=True)
+
+    def _answering(self, event: e.JapaneseAnswerChecked) -> None:
+        """A line an answer, which renews itself on a terminal."""
+        text = f"{event.done}/{event.total}  {event.prompt}: {event.passed}/{event.checks} checks, {event.seconds:.1f} s"
+        if not event.checks:
+            text = f"{event.done}/{event.total}  {event.prompt}: not measured"
+        if self.live:
+            self._renew(text)
         else:
             print(text, flush=True)
 
@@ -122,13 +147,6 @@ class Printer:
             self.width = 0
 
 
-def clock(seconds: float) -> str:
-    """83 -> "1:23"; 4983 -> "1:23:03"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def describe(event: e.Event) -> str:
     """One line on `event`, or "" for what a reader of lines need not know."""
     match event:
@@ -154,8 +172,7 @@ def describe(event: e.Event) -> str:
             label = "" if event.label_nll is None else f", label {event.label_nll:.3f}"
             return f"validation at step {event.step}: loss {event.loss:.3f}{label}" + (" (best)" if event.best else "")
         case e.ValidationScored():
-            figures = {"unsafe ALLOW": event.unsafe_allow, "over-refusal": event.over_refusal,
-                       "accuracy": event.accuracy, "macro F1": event.macro_f1}  # fmt: skip
+            figures = {name: getattr(event, key) for key, name in FIGURES.items()}
             told = ", ".join(f"{name} {value:.1%}" for name, value in figures.items() if value is not None)
             return f"four classes at step {event.step}, {event.rows} validation rows: {told}"
         case e.CheckpointSaved():
@@ -168,15 +185,17 @@ def describe(event: e.Event) -> str:
             told = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
             return f"{told}; results in {event.folder}"
         case e.EvaluationOpened():
-            gone = ", ".join(f"{count} {name}" for name, count in event.excluded.items() if count)
-            more = (f"; left out: {gone}" if gone else "") + ("; going on" if event.resumed else "")
-            return f"{event.name} on {event.rows} rows of {event.file}{more}"
+            return f"{event.name} on {_rows(event)}"
         case e.ModeEvaluated():
             return _measured(event)
         case e.BenchmarkFinished():
             return _benchmark(event)
         case e.EvaluationFinished():
             return f"results in {event.folder}"
+        case e.AbTestOpened():
+            return f"{event.retrained_name} against {event.base_name} on {_rows(event)}"
+        case e.AbTestMeasured():
+            return _compared(event) if event.rows == event.total else ""
         case e.ExportOpened():
             push = f", then to Ollama as {event.push}" if event.push else ""
             return f"{event.name} as {', '.join(event.quantizations)} in {event.folder}{push}" + (
@@ -194,6 +213,12 @@ def describe(event: e.Event) -> str:
             return f"Ollama {event.version} has it: ollama run {event.name} (answered with {event.label})"
         case e.ExportFinished():
             return f"files in {event.folder}"
+        case e.JapaneseTestOpened():
+            return f"{event.name}: {event.prompts} questions in Japanese, to {event.folder}" + (
+                " (going on with it)" if event.resumed else ""
+            )
+        case e.JapaneseTestFinished():
+            return _japanese(event)
         case e.RunAlreadyFinished():
             return f"nothing to do: {event.folder} has come to its end"
         case e.StopRequested():
@@ -214,12 +239,27 @@ def _dataset(event: e.DatasetRead) -> str:
     return "; ".join(filter(None, [f"{event.rows} rows ({classes})", splits, *extra]))
 
 
+def _rows(event: e.EvaluationOpened | e.AbTestOpened) -> str:
+    gone = ", ".join(f"{count} {name}" for name, count in event.excluded.items() if count)
+    more = (f"; left out: {gone}" if gone else "") + ("; going on" if event.resumed else "")
+    return f"{event.rows} rows of {event.file}{more}"
+
+
+def _compared(event: e.AbTestMeasured) -> str:
+    """The figures of both models and their differences, once all rows are decided."""
+    parts = []
+    for key, name in FIGURES.items():
+        base, retrained, moved = (side[key] for side in (event.base, event.retrained, event.difference))
+        if moved is None:
+            parts.append(f"{name} {_estimate(None)}")
+        else:
+            low, high = (f"{100 * bound:+.1f}" for bound in moved[1:])
+            parts.append(f"{name} {base[0]:.1%} -> {retrained[0]:.1%}, {100 * moved[0]:+.1f} points ({low} to {high})")
+    return f"{event.mode}: {'; '.join(parts)}; {event.fixed} rows fixed, {event.broken} broken"
+
+
 def _measured(event: e.ModeEvaluated) -> str:
-    figures = {
-        "unsafe ALLOW": event.unsafe_allow, "over-refusal": event.over_refusal, "accuracy": event.accuracy,
-        "macro F1": event.macro_f1,
-    }  # fmt: skip
-    parts = [f"{name} {_estimate(value)}" for name, value in figures.items()]
+    parts = [f"{name} {_estimate(getattr(event, key))}" for key, name in FIGURES.items()]
     if event.unparseable:
         parts.append(f"{event.unparseable} named no class")
     return f"{event.mode}: " + "; ".join(parts)
@@ -238,6 +278,19 @@ def _benchmark(event: e.BenchmarkFinished) -> str:
         for name, (value, error) in event.metrics.items()
     )
     return f"{event.task}: {told} ({event.rows} rows, {event.few_shot}-shot)"
+
+
+def _japanese(event: e.JapaneseTestFinished) -> str:
+    parts = [f"{event.score:.1%} of the checks passed"]
+    parts.append(", ".join(f"{name} {value:.1%}" for name, value in event.categories.items()))
+    if event.unmeasured:
+        parts.append(f"{event.unmeasured} questions not measured")
+    if event.tokens_per_second is not None:
+        parts.append(f"{event.tokens_per_second:,.1f} tokens/s")
+    if event.difference is not None:
+        verdict = {"this": "better", "base": "worse", None: "not decided"}[event.decided]
+        parts.append(f"{100 * event.difference:+.1f} points against the other model ({verdict})")
+    return "; ".join(parts) + f"\nresults in {event.results}\nreport in {event.report}"
 
 
 def _progressed(event: e.ConversionProgressed | e.FidelityProgressed | e.UploadProgressed, done: int) -> str:

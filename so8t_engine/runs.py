@@ -11,21 +11,34 @@
         export/<id>/        GGUF files of its model; those of other models lie in runs/export-<id>/
         verification/       what was checked before it, when that was asked for; else in runs/verification-<id>/
         evaluation/<id>/    one evaluation of its model; those of other models lie in runs/evaluation-<id>/
+        ab_test/<id>/       one A/B test of its model; those of other models lie in runs/ab_test-<id>/
+        japanese_test/<id>/ one Japanese test of its model; those of other models lie in runs/japanese_test-<id>/
+    runs/pipeline-<id>/     one overnight chain: what it has done and where that lies; its run is called <id>
 """
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from so8t_engine import config
+from so8t_engine import config, event_file
 from so8t_engine.disk import FolderLock, write_whole
 from so8t_engine.errors import BadInput
 from so8t_engine.events import Event
 
 MANIFEST = "MANIFEST.json"
+
+JAPANESE_RESULTS = "_japanese_llm_performance_test_"
+"""Stands in the names of a Japanese test's results, between run and model."""
+
+_NO_NAME = re.compile(r'[<>:"/\\|?*\s\x00-\x1f\x7f-\x9f]+')
+"""What Windows takes in no name of a file, and blanks."""
+
+_LONGEST_PART = 60
+"""Characters."""
 
 
 @dataclass(frozen=True)
@@ -87,22 +100,11 @@ class Run:
 
     def events(self) -> Iterator[Event]:
         """Every event of the run in order. A last line cut by a power failure is left out."""
-        if not self.events_file.exists():
-            return
-        with self.events_file.open("rb") as file:
-            for line in file:
-                try:
-                    yield Event.from_json(line)
-                except ValueError:
-                    continue  # half a line: the writer died in it
+        return event_file.read(self.events_file)
 
     def append(self, events: list[Event]) -> None:
-        """Add events at the end, on lines of their own even after half a line."""
-        text = "".join(event.to_json() + "\n" for event in events).encode("utf-8")
-        with self.events_file.open("a+b") as file:
-            if file.tell() and _last_byte(file) != b"\n":
-                text = b"\n" + text
-            file.write(text)
+        """Add events at the end."""
+        event_file.append(self.events_file, events)
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,105 @@ class Export:
     @property
     def modelfile(self) -> Path:
         return self.folder / "Modelfile"
+
+
+@dataclass(frozen=True)
+class AbTest:
+    """One A/B test's folder. Properties give paths; nothing is written here."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name.removeprefix("ab_test-")
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / "rows.jsonl"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "ab_test_results.json"
+
+    def answers(self, side: str, mode: str) -> Path:
+        """What one side ("base", "retrained") has decided so far in this mode, a line a row."""
+        return self.folder / f"{side}-{mode}.jsonl"
+
+
+@dataclass(frozen=True)
+class JapaneseTest:
+    """One Japanese test's folder. Properties give paths; nothing is written here."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name.removeprefix("japanese_test-")
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan.json"
+
+    @property
+    def answers(self) -> Path:
+        """What was answered so far, a line an answer."""
+        return self.folder / "answers.jsonl"
+
+    @property
+    def results(self) -> Path | None:
+        """The results, whose name has date and model in it; None before the test has come to its end."""
+        return next(iter(sorted(self.folder.glob(f"*{JAPANESE_RESULTS}*.json"))), None)
+
+    def named(self, day: str, run: str, model: str) -> tuple[Path, Path]:
+        """The files for results and report, JSON and Markdown. day: YYYY-MM-DD; run, model: any text."""
+        stem = f"{day}_{_file_part(run)}{JAPANESE_RESULTS}{_file_part(model)}"
+        return self.folder / f"{stem}.json", self.folder / f"{stem}.md"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One overnight chain's folder. Methods give paths; only `append` writes."""
+
+    folder: Path
+
+    @classmethod
+    def at(cls, folder: str | Path) -> "Pipeline":
+        """The chain in `folder`."""
+        return cls(Path(folder).resolve())
+
+    @property
+    def id(self) -> str:
+        return self.folder.name.removeprefix("pipeline-")
+
+    @property
+    def config_file(self) -> Path:
+        """The settings, frozen at the start."""
+        return self.folder / "config.yaml"
+
+    @property
+    def results(self) -> Path:
+        """What each stage has come to; written anew before and after each."""
+        return self.folder / "complete_pipeline_results.json"
+
+    @property
+    def events_file(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    def lock(self) -> FolderLock:
+        """Held while a job works on the chain."""
+        return FolderLock(self.folder)
+
+    def events(self) -> Iterator[Event]:
+        """Every event of the chain in order, those of all its tries."""
+        return event_file.read(self.events_file)
+
+    def append(self, events: list[Event]) -> None:
+        """Add events at the end."""
+        event_file.append(self.events_file, events)
 
 
 def create(folder: Path, settings: config.Settings, dataset_fingerprint: str) -> Run:
@@ -232,6 +333,33 @@ def export_folders(root: Path) -> list[Path]:
     return [file.parent for file in (*root.glob(f"export-*/{results}"), *root.glob(f"*/export/*/{results}"))]
 
 
+def new_ab_test(root: Path, run: Path | None) -> Path:
+    """A folder for an A/B test of this run's model, or of models that belong to no run."""
+    return run / "ab_test" / new_id() if run else root / f"ab_test-{new_id()}"
+
+
+def ab_test_folders(root: Path) -> list[Path]:
+    """Every folder that holds an A/B test's plan: under `root` and in its runs. Newest first."""
+    plans = [*root.glob("ab_test-*/plan.json"), *root.glob("*/ab_test/*/plan.json")]
+    return [plan.parent for plan in sorted(plans, key=lambda plan: plan.parent.name[-22:], reverse=True)]
+
+
+def new_japanese_test(root: Path, run: Path | None) -> Path:
+    """A folder for a Japanese test of this run's model, or of one that belongs to no run."""
+    return run / "japanese_test" / new_id() if run else root / f"japanese_test-{new_id()}"
+
+
+def new_pipeline(root: Path) -> Path:
+    """A folder for a new overnight chain."""
+    return root / f"pipeline-{new_id()}"
+
+
+def pipeline_folders(root: Path) -> list[Path]:
+    """Every folder that holds an overnight chain's results. Newest first."""
+    results = Pipeline(Path()).results.name
+    return [file.parent for file in sorted(root.glob(f"pipeline-*/{results}"), reverse=True)]
+
+
 def find(root: Path, name: str) -> Run:
     """The run with this id under `root`, or in this folder. Raises BadInput when there is none."""
     for folder in (root / name, Path(name)):
@@ -289,6 +417,6 @@ def unfinished(root: Path, settings: config.Settings, dataset_fingerprint: str) 
     return None
 
 
-def _last_byte(file) -> bytes:
-    file.seek(-1, 2)
-    return file.read(1)
+def _file_part(text: str) -> str:
+    """`text` as a part of a file's name that every system takes."""
+    return _NO_NAME.sub("_", text)[:_LONGEST_PART].strip("_. ") or "model"

@@ -376,6 +376,62 @@ class ExportSettings(Group):
         return tuple(dict.fromkeys(quantizations))
 
 
+class AbTestSettings(Group):
+    """How the original and the retrained model are compared."""
+
+    mode: Literal["generated", "scored"] = setting(
+        "generated",
+        en=("What decides", "generated: the class that the whole answer names. scored: the likeliest class."),
+        ja=("判定の方法", "generated: 生成した回答に書かれたクラスで判定します。scored: 最も確からしいクラスで判定します。"),
+    )
+    metric: Literal["score", "accuracy", "macro_f1"] = setting(
+        "score",
+        en=("Measure of the winner", "score: mean of accuracy and macro F1."),
+        ja=("勝敗の指標", "score: 正解率とマクロ F1 の平均です。"),
+    )
+    latency_rows: int = setting(
+        24, ge=0, le=1_000, unit="rows",
+        en=("Timed answers", "Rows that both models answer one at a time, in turns: their times are compared."),
+        ja=("時間を測る回答数", "両モデルが交互に 1 件ずつ回答する行数です。この時間を比べます。"),
+    )  # fmt: skip
+
+
+STAGES = ("train", "evaluate", "ab_test", "export", "ollama", "japanese_test")
+"""Of the overnight chain, in order."""
+
+Stage = Literal["train", "evaluate", "ab_test", "export", "ollama", "japanese_test"]
+
+
+class PipelineSettings(Group):
+    """The overnight chain: training, evaluation, A/B test, GGUF, Ollama, Japanese test."""
+
+    skip: tuple[Stage, ...] = setting(
+        (),
+        en=("Left out", "Stages that are not run: train, evaluate, ab_test, export, ollama, japanese_test."),
+        ja=("省く段階", "実行しない段階です: train, evaluate, ab_test, export, ollama, japanese_test。"),
+    )
+    retrained: str = setting(
+        "",
+        en=("Retrained model", "Id of the run that the chain begins with when train is left out. Empty: the newest finished run."),
+        ja=("再学習したモデル", "train を省くときに使う実行の ID です。空欄なら最新の完了した実行を使います。"),
+    )
+    ollama_name: str = setting(
+        "so8t-phi35", min_length=1,
+        en=("Name in Ollama", "The winner is pushed under this name."),
+        ja=("Ollama での名前", "勝ったモデルをこの名前で登録します。"),
+    )  # fmt: skip
+    accept_visible_thinking: bool = setting(
+        False,
+        en=("Thinking is visible in Ollama", "Agree that whoever uses the model in Ollama can read its thinking. Needed for the stage ollama."),
+        ja=("Ollama では思考が見えます", "Ollama でモデルを使う人に思考部分が見えることへの同意です。ollama の段階に必要です。"),
+    )
+    sound: bool = setting(
+        True,
+        en=("Sound", "Plays a short sound after each stage."),
+        ja=("音", "各段階の終わりに短い音を鳴らします。"),
+    )
+
+
 class Settings(Group):
     """Everything one run depends on."""
 
@@ -410,6 +466,8 @@ class Settings(Group):
     think: ThinkSettings = ThinkSettings()
     ollama: OllamaSettings = OllamaSettings()
     export: ExportSettings = ExportSettings()
+    ab_test: AbTestSettings = AbTestSettings()
+    pipeline: PipelineSettings = PipelineSettings()
 
     def resolve(self, path: str) -> Path:
         """A path of this config as an absolute one."""
@@ -417,7 +475,7 @@ class Settings(Group):
 
     def fingerprint(self) -> str:
         """SHA-256 of all that shapes the weights: where runs lie, how often they are saved, how they are tried does not."""
-        beside = {"runs", "checkpoint", "chat", "evaluate", "benchmarks", "think", "ollama", "export"}
+        beside = {"runs", "checkpoint", "chat", "evaluate", "benchmarks", "think", "ollama", "export", "ab_test", "pipeline"}
         values = self.model_dump(mode="json", exclude=beside)
         values["base_model"] = str(self.resolve(self.base_model))
         values["dataset"] = str(self.resolve(self.dataset))

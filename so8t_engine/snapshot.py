@@ -5,7 +5,7 @@ same thing.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from so8t_engine import events as e
 
@@ -16,9 +16,14 @@ STATES = ("idle", "running", "stopping", "finished", "stopped", "failed", "inter
 
 QUIET = (
     e.HardwareSampled, e.StepFinished, e.EvaluationProgressed, e.ConversionProgressed, e.FidelityProgressed,
-    e.UploadProgressed,
+    e.UploadProgressed, e.AbTestProgressed, e.AbTestMeasured, e.JapaneseAnswerChecked,
 )  # fmt: skip
 """Too many for the log."""
+
+CURVES = (
+    "steps", "validations", "scores", "checkpoints", "resumes", "hardware", "dataset", "lengths", "model", "plan",
+)  # fmt: skip
+"""What the tries of a run add to, one after the other."""
 
 _CHUNK = 256
 
@@ -67,6 +72,11 @@ class Snapshot:
     evaluation, evaluating, evaluated: of the present evaluation: what it is about, how far it is, what it has found.
     export, exporting, exported, fidelity: of the present export: what it is about, how far its present part is, the
         files that are whole, how they compare with the model. created, pushed: what Ollama has of it.
+    ab_test, ab_testing, ab_measured, ab_finished: of the present A/B test: what it is about, how far it is, the newest
+        figures of each mode, the verdict.
+    japanese, japanese_checked, japanese_finished: of the present Japanese test.
+    pipeline, stages, pipeline_finished: of the present overnight chain; its last stage may still be under way. What
+        the stage itself tells stands in the fields of its kind.
     failure: the event that ended a failed job.
     warnings: events that a person should see although the job goes on (a checkpoint that could not be written, one
         that was put aside, rows skipped).
@@ -106,6 +116,16 @@ class Snapshot:
     created: e.ModelCreated | None = None
     pushed: e.ModelPushed | None = None
     export_finished: e.ExportFinished | None = None
+    ab_test: e.AbTestOpened | None = None
+    ab_testing: e.AbTestProgressed | None = None
+    ab_measured: tuple[e.AbTestMeasured, ...] = ()
+    ab_finished: e.AbTestFinished | None = None
+    japanese: e.JapaneseTestOpened | None = None
+    japanese_checked: tuple[e.JapaneseAnswerChecked, ...] = ()
+    japanese_finished: e.JapaneseTestFinished | None = None
+    pipeline: e.PipelineOpened | None = None
+    stages: tuple[e.StageStarted | e.StageFinished, ...] = ()
+    pipeline_finished: e.PipelineFinished | None = None
     failure: e.JobFailed | None = None
     warnings: tuple[e.Event, ...] = ()
     log: tuple[e.Event, ...] = ()
@@ -114,6 +134,12 @@ class Snapshot:
     def active(self) -> bool:
         """Whether a job is under way."""
         return self.state in ("running", "stopping")
+
+    @property
+    def stage(self) -> str:
+        """The stage of the overnight chain that is under way; "" when none is."""
+        last = self.stages[-1] if self.stages else None
+        return last.stage if isinstance(last, e.StageStarted) else ""
 
     @property
     def step(self) -> int:
@@ -149,7 +175,7 @@ def fold(snapshot: Snapshot, event: e.Event) -> Snapshot:
 
 
 def replay(past: Iterable[e.Event]) -> Snapshot:
-    """The picture of a stored run. A job without an end was interrupted: its process died."""
+    """The picture of a stored run or chain. A job without an end was interrupted: its process died."""
     snapshot = Snapshot()
     for event in past:
         snapshot = fold(snapshot, event)
@@ -157,21 +183,20 @@ def replay(past: Iterable[e.Event]) -> Snapshot:
 
 
 def with_history(snapshot: Snapshot, past: Iterable[e.Event]) -> Snapshot:
-    """`snapshot` of a job that goes on with a run, with the curves that the run's earlier tries have left."""
+    """`snapshot` of a job that goes on with a run or a chain, with the curves that its earlier tries have left."""
     old = replay(past)
-    curves = (
-        "steps",
-        "validations",
-        "scores",
-        "checkpoints",
-        "resumes",
-        "hardware",
-        "dataset",
-        "lengths",
-        "model",
-        "plan",
-    )
-    return replace(snapshot, version=snapshot.version + 1, **{name: getattr(old, name) for name in curves})
+    return replace(snapshot, version=snapshot.version + 1, **{name: getattr(old, name) for name in CURVES})
+
+
+def _anew() -> dict:
+    """Nothing but the job and the curves: a chain that goes on tells its stages again."""
+    kept = ("version", "state", "job", "command", "started", "ended", "log", *CURVES)
+    return {one.name: getattr(Snapshot(), one.name) for one in fields(Snapshot) if one.name not in kept}
+
+
+def _until(s: Snapshot, step: int) -> dict:
+    """The curves without what an earlier try has drawn beyond `step`."""
+    return {name: getattr(s, name).until(step) for name in ("steps", "validations", "scores")}
 
 
 def _changes(s: Snapshot, event: e.Event) -> dict:
@@ -181,7 +206,8 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
         case e.StopRequested():
             return {"state": "stopping"}
         case e.RunOpened():
-            return {"run": event.run, "folder": event.folder, "resumed": event.resumed}
+            fresh = {} if event.resumed else {name: getattr(Snapshot(), name) for name in CURVES if name != "hardware"}
+            return {"run": event.run, "folder": event.folder, "resumed": event.resumed, **fresh}
         case e.JobFinished():
             return {"state": "finished", "ended": event.time}
         case e.JobStopped():
@@ -197,11 +223,12 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
         case e.TrainingPlanned():
             return {"plan": event}
         case e.Resumed():
-            return {"resumes": s.resumes.append(event), "steps": s.steps.until(event.step),
-                    "validations": s.validations.until(event.step), "scores": s.scores.until(event.step), "saved": None, "failure": None}  # fmt: skip
+            return {"resumes": s.resumes.append(event), **_until(s, event.step), "saved": None, "failure": None}
         case e.StepFinished():
             seen = event.rotation_error if event.rotation_error is not None else s.rotation_error
-            return {"steps": s.steps.append(event), "rotation_error": seen}
+            again = s.steps.last is not None and event.step <= s.steps.last.step  # a try without a checkpoint begins anew
+            kept = _until(s, event.step - 1) if again else {"steps": s.steps}
+            return {**kept, "steps": kept["steps"].append(event), "rotation_error": seen}
         case e.ValidationFinished():
             return {"validations": s.validations.append(event)}
         case e.ValidationScored():
@@ -242,4 +269,27 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
             return {"pushed": event}
         case e.ExportFinished():
             return {"export_finished": event}
+        case e.AbTestOpened():
+            return {"ab_test": event, "ab_testing": None, "ab_measured": (), "ab_finished": None}
+        case e.AbTestProgressed():
+            return {"ab_testing": event}
+        case e.AbTestMeasured():
+            return {"ab_measured": (*(one for one in s.ab_measured if one.mode != event.mode), event)}
+        case e.AbTestFinished():
+            return {"ab_finished": event}
+        case e.JapaneseTestOpened():
+            return {"japanese": event, "japanese_checked": (), "japanese_finished": None}
+        case e.JapaneseAnswerChecked():
+            return {"japanese_checked": (*s.japanese_checked, event)}
+        case e.JapaneseTestFinished():
+            return {"japanese_finished": event}
+        case e.PipelineOpened():
+            return _anew() | {"pipeline": event}
+        case e.StageStarted():
+            return {"stages": (*s.stages, event)}
+        case e.StageFinished():
+            begun = s.stages and s.stages[-1] == e.StageStarted(stage=event.stage, time=s.stages[-1].time)
+            return {"stages": (*(s.stages[:-1] if begun else s.stages), event)}
+        case e.PipelineFinished():
+            return {"pipeline_finished": event}
     return {}

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from so8t_engine.model.load import memory_needed, weight_files
+from so8t_engine.model.folder import weight_files
+from so8t_engine.model.load import memory_needed
 from so8t_engine.model.so8t_rotation import ANGLES, BLOCK
 from so8t_engine.settings import Settings
 

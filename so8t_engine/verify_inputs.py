@@ -12,7 +12,7 @@ FAULTS_TOLD = 5
 
 def model_folder(trial: Trial) -> Finding:
     """Every shard to its last byte, a known architecture; code in the folder is named, and never run."""
-    from so8t_engine.model.load import check_folder, weight_files
+    from so8t_engine.model.folder import check_folder, weight_files
 
     check_folder(trial.base)
     shards = weight_files(trial.base)

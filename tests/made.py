@@ -1,8 +1,9 @@
-"""What tests are made of: places, rows in the format, and the environment of a subprocess."""
+"""What tests are made of: places, rows in the format, the environment of a subprocess, a wish to stop."""
 
 import json
 import os
 import random
+import threading
 from pathlib import Path
 
 from so8t_engine import config
@@ -52,3 +53,15 @@ def eight_steps(model: Path, rows: Path, runs: Path) -> config.Settings:
 def environment() -> dict[str, str]:
     """The environment for a subprocess that runs our command line."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+
+
+class StopsAfter(threading.Event):
+    """Set once it has been asked so often."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def is_set(self) -> bool:
+        self.times -= 1
+        return self.times < 0

@@ -11,6 +11,9 @@ from ollama_store import Model, Refusal
 PIECE = 3
 """Letters a line."""
 
+TOKEN_NANOSECONDS = 20_000_000
+"""What an answer claims to have taken, a token."""
+
 
 def in_message(text: str, thought: str) -> dict:
     """A line of /api/chat."""
@@ -56,7 +59,14 @@ def spoken(server, model: Model, messages: list[dict], body: dict, line: Callabl
         yield {**line("", thought[i : i + PIECE]), "done": False}
     for i in range(0, len(text), PIECE):
         yield {**line(text[i : i + PIECE], ""), "done": False}
-    yield {**line("", ""), "done": True, "done_reason": "length" if cut else "stop"}
+    pieces = -(-len(thought) // PIECE) - (-len(text) // PIECE)
+    yield {**line("", ""), "done": True, "done_reason": "length" if cut else "stop", **figures(pieces)}
+
+
+def figures(tokens: int) -> dict[str, int]:
+    """What the last line tells of an answer of so many tokens; durations in nanoseconds."""
+    told = {"load_duration": 1_000_000, "prompt_eval_duration": 2_000_000, "eval_duration": tokens * TOKEN_NANOSECONDS}
+    return {"total_duration": sum(told.values()), "prompt_eval_count": 10, "eval_count": tokens, **told}
 
 
 def _prompt(model: Model, messages: list[dict], *, with_thinking: bool) -> str:

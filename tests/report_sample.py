@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import asdict
+from xml.etree import ElementTree
 
 from so8t_engine.answer.format import CLASSES
 from so8t_engine.measure.calibration import calibration
@@ -115,3 +116,17 @@ def _groups(cases: list[dict], mode: str, by: str) -> dict:
 
 def _counts(cases: list[dict], by: str) -> dict[str, int]:
     return {name: sum(case[by] == name for case in cases) for name in sorted({case[by] for case in cases})}
+
+
+# A page as tests read it
+
+
+def part(report: str, name: str) -> ElementTree.Element:
+    """A section of the page; it is well-formed XML too."""
+    begin = report.index(f'<section id="{name}">')
+    return ElementTree.fromstring(report[begin : report.index("</section>", begin) + len("</section>")])
+
+
+def words(element: ElementTree.Element) -> str:
+    """All that stands in it."""
+    return "".join(element.itertext())

@@ -266,7 +266,7 @@ def test_said_gives_what_stands_there_right_or_wrong():
 def test_the_fingerprint_leaves_out_what_does_not_shape_the_weights():
     plain = Settings().fingerprint()
     same = {"runs": "elsewhere", "checkpoint.keep": 3, "checkpoint.interval_seconds": 9}
-    outside = ("chat.", "evaluate.", "benchmarks.", "think.", "ollama.", "export.")
+    outside = ("chat.", "evaluate.", "benchmarks.", "think.", "ollama.", "export.", "ab_test.", "pipeline.")
     same |= {path: _other(field) for path, field in FIELDS.items() if path.startswith(outside)}
     same["ollama.address"] = "http://127.0.0.1:9"
     for path, value in same.items():
@@ -295,7 +295,7 @@ def test_settings_cannot_be_changed():
         Settings().train.epochs = 4
 
 
-@pytest.mark.parametrize("name", ["demo", "borea_phi35_so8t"])
+@pytest.mark.parametrize("name", ["demo", "borea_phi35_so8t", "pipeline"])
 def test_the_presets_load_and_name_every_setting(name):
     file = config.CONFIGS / f"{name}.yaml"
     made = config.load(file)

@@ -49,7 +49,7 @@ def test_rows_without_an_answer_are_scored_in_a_folder_of_ones_choice(tmp_path, 
     assert list(results["modes"]) == ["scored"] and results["data"]["checked_against"] is None
     assert {"unsafe_allow", "over_refusal"} <= results["modes"]["scored"]["summary"].keys()
     assert evaluate(job, *arguments) == 2
-    assert "finished evaluation" in capsys.readouterr().err
+    assert "finished results" in capsys.readouterr().err
 
 
 BAD = {

@@ -9,16 +9,17 @@ from made import ROOT, environment
 
 FLOORS = [
     {"errors", "record", "events"},
-    {"disk", "settings", "config", "config_edit", "config_faults", "config_text", "runs", "hardware", "ollama"},
+    {"disk", "settings", "config", "config_edit", "config_faults", "config_text", "event_file", "runs", "hardware", "ollama"},
     {
         "answer", "data", "measure", "checkpoint", "voice", "evaluations", "exports", "audit", "audit_chain", "audit_entries",
-        "audit_verdict",
+        "audit_verdict", "ab_tests", "pipelines",
     },
     {"model"},
     {"train", "chat", "evaluate", "export"},
+    {"pipeline", "pipeline_chain", "pipeline_checks", "pipeline_record", "pipeline_stages"},
     {"verify", "verify_estimate", "verify_finding", "verify_inputs", "verify_machine", "verify_trial", "verify_victim"},
-    {"commands", "snapshot", "jobs", "engine"},
-    {"progress", "__main__", ""},
+    {"chime", "commands", "snapshot", "ledger", "jobs", "engine"},
+    {"progress", "progress_pipeline", "__main__", ""},
 ]
 """From the ground up; "" is the surface, so8t_engine itself."""
 

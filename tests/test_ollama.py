@@ -47,6 +47,18 @@ def test_thinking_is_dropped_and_counts_as_a_token(stand_in):
     assert list(pieces) == ["", "a"] and pieces.ended == "length"
 
 
+def test_what_ollama_tells_of_an_answer_is_kept_and_nothing_is_made_up(stand_in):
+    told = {"eval_count": 12, "eval_duration": 500_000_000, "load_duration": 3_000_000_000}
+    *pieces, end = words("a")
+    stand_in.answers["m"] = [*pieces, end | told]
+    answer = say(stand_in)
+    assert next(answer) == "a" and answer.tokens is None
+    assert list(answer) == [] and (answer.tokens, answer.write_seconds, answer.load_seconds) == (12, 0.5, 3.0)
+    stand_in.answers["m"] = [*pieces, end | {"eval_count": "12", "eval_duration": None, "load_duration": -1}]
+    answer = say(stand_in)
+    assert list(answer) == ["a"] and (answer.tokens, answer.write_seconds, answer.load_seconds) == (None, None, None)
+
+
 def test_half_a_surrogate_pair_becomes_a_letter_that_can_be_stored(stand_in):
     stand_in.answers["m"] = words("\ud83d")
     assert list(say(stand_in)) == ["?"]

@@ -78,8 +78,8 @@ def step(number, **more):
     return e.StepFinished(**values)
 
 
-def job(run="r"):
-    return [e.JobStarted(job="j", command="StartTraining"), e.RunOpened(run=run, folder="/f", resumed=False)]
+def job(run="r", resumed=False):
+    return [e.JobStarted(job="j", command="StartTraining"), e.RunOpened(run=run, folder="/f", resumed=resumed)]
 
 
 @given(st.lists(all_events, max_size=12))
@@ -96,7 +96,7 @@ def test_fold_takes_any_order_and_leaves_the_old_snapshot_as_it_was(events):
 
 def test_steps_after_a_resume_replace_those_of_the_interrupted_try():
     first = [*job(), *(step(n) for n in range(1, 8))]
-    second = [*job(), e.Resumed(step=4, checkpoint="c"), *(step(n, loss=9.0) for n in range(5, 7))]
+    second = [*job(resumed=True), e.Resumed(step=4, checkpoint="c"), *(step(n, loss=9.0) for n in range(5, 7))]
     shown = replay(first + second)
     assert [(s.step, s.loss) for s in shown.steps][3:] == [(4, 0.25), (5, 9.0), (6, 9.0)]
     assert (shown.step, shown.state) == (6, "interrupted")
@@ -107,6 +107,13 @@ def test_steps_after_a_resume_replace_those_of_the_interrupted_try():
     for event in second[2:]:
         live = fold(live, event)
     assert list(live.steps) == list(shown.steps) and live.state == "running"
+
+
+def test_a_try_that_found_no_checkpoint_draws_its_curves_anew():
+    look = e.ValidationFinished(step=3, loss=1.0, label_nll=None, rows=1, seconds=1.0, best=True)
+    first = [*job(), *(step(n) for n in range(1, 5)), look]
+    shown = replay([*first, *job(resumed=True), step(1, loss=9.0), step(2, loss=9.0)])
+    assert [(s.step, s.loss) for s in shown.steps] == [(1, 9.0), (2, 9.0)] and len(shown.validations) == 0
 
 
 def test_ten_thousand_steps_keep_their_order_and_share_their_past():

@@ -8,78 +8,25 @@ window.studio = window.studio || {};
   const language = document.documentElement.lang;
   const KEPT_FORM = "so-evaluate-form";
   const KEPT_VIEW = "so-evaluate-view";
-  const kept = (name) => JSON.parse(sessionStorage.getItem(name) ?? "{}");
 
   // chosen: "" follows the newest evaluation
-  const view = { chosen: "", other: "", mode: "scored", ...kept(KEPT_VIEW) };
+  const view = { chosen: "", other: "", mode: "scored", ...studio.kept(KEPT_VIEW) };
   const nowhere = { expected: "", given: "", number: 0 };
   let cell = nowhere;
   let keys = [];
   let known = ""; // the list's keys as the results on view were drawn with
   let due = 0; // timer of the next refresh
   let send = null;
-  const asked = new Map(); // place -> number of its last request: an older answer comes too late
 
-  const tab = () => document.querySelector(".so-evaluate");
-  const part = (name) => tab()?.querySelector(`[data-part="${name}"]`);
+  const { tab, part, ask, load } = studio.fetched("#tab-evaluate .so-grid");
   const shown = () => part("results")?.querySelector(".so-evaluated");
   const keep = () => sessionStorage.setItem(KEPT_VIEW, JSON.stringify(view));
   const address = (path, values = {}) => `/evaluations${path}?${new URLSearchParams({ ...values, language })}`;
 
-  async function ask(name, url) {
-    const number = (asked.get(name) ?? 0) + 1;
-    asked.set(name, number);
-    try {
-      const answer = await fetch(url, { cache: "no-store" });
-      return asked.get(name) === number ? answer : null;
-    } catch {
-      return null; // the dashboard has ended: page.js says so and comes back with it
-    }
-  }
-
-  /** Fetches HTML into a place; what stands there stays until the new one has come. True when it was put there. */
-  async function load(name, url) {
-    part(name)?.setAttribute("aria-busy", "true");
-    const answer = await ask(name, url);
-    const html = await answer?.text();
-    const place = part(name);
-    if (html === undefined || !place) return false;
-    place.innerHTML = html;
-    place.removeAttribute("aria-busy");
-    return answer.ok;
-  }
-
   // The form
 
   const form = () => tab().querySelector(".so-evaluate-form");
-  const rowsOf = (element) => element.querySelector("[name=evaluate-rows]:checked").value;
-
-  function asks() {
-    const values = { rows: rowsOf(form()) };
-    for (const input of form().querySelectorAll("select, [type=checkbox], [name=file], [name=limit]")) {
-      values[input.name] = input.type === "checkbox" ? input.checked : input.value;
-    }
-    return values;
-  }
-
-  function recall(element) {
-    const values = kept(KEPT_FORM);
-    for (const input of element.querySelectorAll("input")) {
-      if (input.type === "radio") input.checked = input.value === (values.rows ?? "test");
-      else if (values[input.name] === undefined) continue;
-      else if (input.type === "checkbox") input.checked = values[input.name];
-      else input.value = values[input.name];
-    }
-    element.querySelector("[name=file]").disabled = rowsOf(element) !== "file";
-  }
-
-  function offer(options) {
-    const select = form().querySelector("select");
-    if (select.innerHTML === options) return;
-    const wanted = select.value || kept(KEPT_FORM).model;
-    select.innerHTML = options;
-    if ([...select.options].some((option) => option.value === wanted)) select.value = wanted;
-  }
+  const offer = (options) => studio.offer(form().querySelector("select"), options, studio.kept(KEPT_FORM).model);
 
   // The lists, and which evaluation is on view
 
@@ -134,14 +81,7 @@ window.studio = window.studio || {};
   // Inside one evaluation
 
   function chooseMode(wanted) {
-    const root = shown();
-    const modes = root.dataset.modes.split(" ").filter(Boolean);
-    if (!modes.length) return;
-    const mode = (root.dataset.mode = modes.includes(wanted) ? wanted : modes[0]);
-    for (const one of root.querySelectorAll("[data-of]")) one.hidden = one.dataset.of !== mode;
-    for (const button of root.querySelectorAll("[data-mode]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
-    }
+    if (!studio.showMode(shown(), wanted)) return;
     cell = nowhere;
     drawCases();
     drawComparison();
@@ -204,15 +144,14 @@ window.studio = window.studio || {};
   }
 
   function press(button) {
-    button.classList.add("so-busy"); // a second press before the answer is no second wish
-    setTimeout(() => button.classList.remove("so-busy"), 1500);
+    studio.busy(button);
     const { do: name, what } = button.dataset;
-    wish(name === "start" ? { do: name, ...asks() } : { do: name, what });
+    wish(name === "start" ? { do: name, ...studio.answers(form()) } : { do: name, what });
   }
 
   function clicked(event) {
-    const button = event.target.closest("button");
-    if (!button || button.disabled || button.classList.contains("so-busy")) return;
+    const button = studio.pressed(event);
+    if (!button) return;
     const { evaluation, mode, expected, page, unfold, uncompare } = button.dataset;
     if (button.dataset.do) press(button);
     else if (evaluation) {
@@ -226,10 +165,7 @@ window.studio = window.studio || {};
     } else if (expected !== undefined) openCell(button);
     else if (page) turnPage(button);
     else if (uncompare !== undefined) compareWith("");
-    else if (unfold !== undefined) {
-      button.nextElementSibling.hidden = false;
-      button.remove();
-    }
+    else if (unfold !== undefined) studio.unfold(button);
   }
 
   document.addEventListener("so-tab", refresh);
@@ -250,14 +186,7 @@ window.studio = window.studio || {};
     },
 
     remembers(element) {
-      recall(element);
-      element.addEventListener("input", () => {
-        sessionStorage.setItem(KEPT_FORM, JSON.stringify(asks()));
-        element.querySelector("[name=file]").disabled = rowsOf(element) !== "file";
-      });
-      element.addEventListener("change", (event) => {
-        if (event.target.value === "file") element.querySelector("[name=file]").focus();
-      });
+      studio.remembers(element.querySelector(".so-evaluate-form"), KEPT_FORM);
     },
 
     /** The timer's word that the lists are others now. */

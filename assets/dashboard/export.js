@@ -8,7 +8,6 @@ window.studio = window.studio || {};
   const language = document.documentElement.lang;
   const KEPT_FORM = "so-export-form";
   const KEPT_SHOWN = "so-export-shown";
-  const kept = () => JSON.parse(sessionStorage.getItem(KEPT_FORM) ?? "{}");
 
   let chosen = sessionStorage.getItem(KEPT_SHOWN) ?? ""; // "" follows the newest export
   let keys = [];
@@ -18,23 +17,10 @@ window.studio = window.studio || {};
   let due = 0; // timer of the next refresh
   let ollamaDue = 0;
   let send = null;
-  const asked = new Map(); // place -> number of its last request: an older answer comes too late
 
-  const tab = () => document.querySelector(".so-export");
-  const part = (name) => tab()?.querySelector(`[data-part="${name}"]`);
+  const { tab, part, ask } = studio.fetched("#tab-export .so-grid");
   const form = () => tab().querySelector(".so-export-form");
   const address = (path) => `/exports${path}?${new URLSearchParams({ language })}`;
-
-  async function ask(name, url) {
-    const number = (asked.get(name) ?? 0) + 1;
-    asked.set(name, number);
-    try {
-      const answer = await fetch(url, { cache: "no-store" });
-      return asked.get(name) === number ? answer : null;
-    } catch {
-      return null; // the dashboard has ended: page.js says so and comes back with it
-    }
-  }
 
   // The form
 
@@ -54,7 +40,7 @@ window.studio = window.studio || {};
   }
 
   function recall(element) {
-    const values = kept();
+    const values = studio.kept(KEPT_FORM);
     for (const input of element.querySelectorAll("input")) {
       if (input.name === "consent" || values[input.name] === undefined) continue;
       if (input.type === "checkbox") input.checked = values[input.name];
@@ -63,12 +49,7 @@ window.studio = window.studio || {};
   }
 
   function offer(options) {
-    const select = form().querySelector("select");
-    if (select.innerHTML !== options) {
-      const wanted = select.value || kept().model;
-      select.innerHTML = options;
-      if ([...select.options].some((option) => option.value === wanted)) select.value = wanted;
-    }
+    studio.offer(form().querySelector("select"), options, studio.kept(KEPT_FORM).model);
     tellSizes();
   }
 
@@ -139,8 +120,7 @@ window.studio = window.studio || {};
   }
 
   function press(button) {
-    button.classList.add("so-busy"); // a second press before the answer is no second wish
-    setTimeout(() => button.classList.remove("so-busy"), 1500);
+    studio.busy(button);
     const { do: name, what } = button.dataset;
     if (name === "start") choose(""); // what comes out is then shown at once
     if (name === "push" && !form().querySelector("[name=name]").value.trim()) form().querySelector("[name=name]").focus();
@@ -148,8 +128,8 @@ window.studio = window.studio || {};
   }
 
   function clicked(event) {
-    const button = event.target.closest("button");
-    if (!button || button.disabled || button.classList.contains("so-busy")) return;
+    const button = studio.pressed(event);
+    if (!button) return;
     if (button.dataset.do) press(button);
     else if (button.dataset.exportShown) {
       choose(button.dataset.exportShown);
@@ -163,6 +143,15 @@ window.studio = window.studio || {};
   });
 
   studio.exporting = {
+    /** Another tab's word of what is to be exported next: the form has it chosen when the tab opens. */
+    choose(model) {
+      sessionStorage.setItem(KEPT_FORM, JSON.stringify({ ...studio.kept(KEPT_FORM), model }));
+      const select = tab()?.querySelector("[name=model]");
+      if (![...(select?.options ?? [])].some((option) => option.value === model)) return;
+      select.value = model;
+      tellSizes();
+    },
+
     /** The card with the button: its event carries every wish of the tab to Python. */
     wishes(element, trigger) {
       send = (values) => trigger("click", values);

@@ -116,8 +116,9 @@ window.studio = window.studio || {};
     const row = $("#so-header [data-state]");
     if (!row) return;
     const { state, percent, command, tab } = row.dataset;
-    const share = state === "running" && percent ? `${percent}% ` : "";
-    const title = `${share}${share ? command + " · " : ""}SO8T Studio`;
+    const share = state === "running" && percent ? `${percent}%` : "";
+    const ended = tab === "overnight" && state !== "idle" ? (words[`state.${state}`] ?? "") : ""; // looked for in the morning
+    const title = [...(share || ended ? [`${share || ended} ${command}`] : []), "SO8T Studio"].join(" · ");
     if (document.title !== title) document.title = title;
     const icon = `data:image/svg+xml,${encodeURIComponent(drawIcon(state, Number(percent) || 0))}`;
     const link = document.getElementById("so-icon");
@@ -127,6 +128,7 @@ window.studio = window.studio || {};
       button.classList.toggle("so-tab-runs", state === "running" && button.id === `tab-${tab}-button`);
     }
     linkLanguages(shownTab()); // the header was drawn anew
+    document.dispatchEvent(new CustomEvent("so-state", { detail: { state, tab } }));
   }
 
   function drawIcon(state, percent) {

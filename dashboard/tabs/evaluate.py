@@ -4,11 +4,9 @@ The timer keeps fresh what runs; finished evaluations are fetched by evaluate.js
 that no window asks the disk each second.
 """
 
-from html import escape
-
 import gradio as gr
 
-from dashboard import cards, evaluate_cards, evaluate_wishes
+from dashboard import cards, evaluate_cards, evaluate_wishes, job_cards
 from dashboard.bridge import Page, TabParts
 from so8t_engine import EngineError, Snapshot
 
@@ -19,9 +17,9 @@ LISTENS = "studio.evaluation.listens(element)"
 
 def build(page: Page) -> TabParts:
     """The tab's components, their handlers, and what the timer keeps fresh."""
-    with gr.Row(elem_classes="so-grid so-evaluate", equal_height=False):
+    with gr.Row(elem_classes="so-grid so-judging", equal_height=False):
         with gr.Column(elem_classes="so-left", min_width=0):
-            with gr.Column(elem_classes="so-card so-evaluate-decide", min_width=0, elem_id="evaluate-decide"):
+            with gr.Column(elem_classes="so-card so-judging-decide", min_width=0, elem_id="evaluate-decide"):
                 head = _html(evaluate_cards.head(Snapshot(), page), "evaluate-head", WISHES)
                 _html(evaluate_cards.form(page), "evaluate-form", "studio.evaluation.remembers(element)")
             _html('<div data-part="interrupted"></div>', "evaluate-interrupted", LISTENS)
@@ -71,8 +69,5 @@ def _obey(event: gr.EventData, page: Page) -> str:
             case "stop":
                 page.bridge.engine.cancel()
     except EngineError as error:
-        about_settings = error.code.startswith("config.")
-        fix = cards.tab_link("config", page.t("train.edit_config"), kind="so-button") if about_settings else ""
-        close = f'<button type="button" class="so-button so-small" data-do="dismiss">{escape(page.t("keys.close"))}</button>'
-        return cards.refused(page, error, fix + close)
+        return job_cards.declined(page, error)
     return ""

@@ -4,11 +4,9 @@ The timer keeps fresh what runs; finished exports are fetched by export.js from 
 window asks the disk, or Ollama, each second.
 """
 
-from html import escape
-
 import gradio as gr
 
-from dashboard import cards, export_cards, export_progress, export_wishes
+from dashboard import cards, export_cards, export_progress, export_wishes, job_cards
 from dashboard.bridge import Page, TabParts
 from so8t_engine import EngineError, Snapshot
 
@@ -75,8 +73,5 @@ def _obey(event: gr.EventData, page: Page) -> str:
             case "stop":
                 page.bridge.engine.cancel()
     except EngineError as error:
-        about_settings = error.code.startswith("config.")
-        fix = cards.tab_link("config", page.t("train.edit_config"), kind="so-button") if about_settings else ""
-        close = f'<button type="button" class="so-button so-small" data-do="dismiss">{escape(page.t("keys.close"))}</button>'
-        return cards.refused(page, error, fix + close)
+        return job_cards.declined(page, error)
     return ""

@@ -65,6 +65,11 @@ class ThinkingFilter:
         """Whether the answer is still in front of `<final>`."""
         return self._place <= _BEFORE_FINAL and not self.sealed
 
+    @property
+    def untagged(self) -> bool:
+        """Whether nothing has come that is a tag of ours, looks like one, or may yet become one."""
+        return self._place == 0 and not self.sealed and not self._undecided
+
     def feed(self, text: str) -> str:
         """Take the next piece of the answer; give back what may be shown of it."""
         if self._closed:

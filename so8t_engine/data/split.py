@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from so8t_engine.answer.format import CLASSES
 from so8t_engine.data.samples import Sample
 from so8t_engine.data.sources import Dataset
+from so8t_engine.errors import BadInput
 from so8t_engine.events import DatasetRead
 from so8t_engine.settings import Settings
 
@@ -73,6 +74,16 @@ def counts(dataset: Dataset, parts: Split) -> DatasetRead:
         first_skipped=str(dataset.skipped[0]) if dataset.skipped else "",
         splits={"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)},
     )
+
+
+def check_trainable(dataset: Dataset, parts: Split) -> None:
+    """Raise BadInput when a row has no answer to learn, or when no row is left to train on."""
+    silent = [sample for sample in dataset.samples if not sample.output]
+    if silent:
+        where = f"{dataset.file}:{silent[0].line}"
+        raise BadInput("data.no_output", where=where, count=len(silent), rows=len(dataset.samples))
+    if not parts.train:
+        raise BadInput("data.nothing_to_train", where=str(dataset.file), rows=len(dataset.samples))
 
 
 def _count(total: int, share: float) -> int:

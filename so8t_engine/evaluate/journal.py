@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from so8t_engine.disk import append_lines
 from so8t_engine.evaluations import lines
 
 
@@ -15,11 +16,5 @@ class Journal:
 
     def append(self, entries: list[dict]) -> None:
         """Add lines, on lines of their own even behind half a one. Raises OSError."""
-        text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
-        with self.file.open("a+b") as stream:
-            if stream.tell():
-                stream.seek(-1, 2)
-                if stream.read(1) != b"\n":
-                    text = "\n" + text
-            stream.write(text.encode("utf-8"))
+        append_lines(self.file, [json.dumps(entry, ensure_ascii=False) for entry in entries])
         self.entries |= {entry["index"]: entry for entry in entries}

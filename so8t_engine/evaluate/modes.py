@@ -1,9 +1,9 @@
 """The two ways to measure a decision: the likeliest class (scored), and the class that the whole answer names (generated)."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,11 +18,11 @@ from so8t_engine.model.score import score
 from so8t_engine.model.voices import Voices
 from so8t_engine.settings import EvaluateSettings
 
-ALONE = 8
-"""Answers that are written one at a time, as a person would wait for them: their times are the latency."""
-
 TOLD_SECONDS = 0.5
 """Between two progress events."""
+
+WARM = 8
+"""Tokens that a model writes before answers are timed."""
 
 AFTER = 4
 """Tokens that a complete answer may still take (blank lines) before it is cut: then text stands outside the sections."""
@@ -32,7 +32,7 @@ AFTER = 4
 class Work:
     """What both modes work on.
 
-    prompts: (index of the row, token ids), those that fit the model. cancel: anything with `is_set()`.
+    prompts: (index of the row, token ids). cancel: anything with `is_set()`.
     """
 
     voices: Voices
@@ -48,9 +48,17 @@ class Work:
 class Pace:
     """What this try did: rows and tokens in seconds. An earlier try's part is in none of them."""
 
-    rows: int
-    seconds: float
+    rows: int = 0
+    seconds: float = 0.0
     tokens: int = 0
+
+    def __add__(self, other: "Pace") -> "Pace":
+        return Pace(self.rows + other.rows, self.seconds + other.seconds, self.tokens + other.tokens)
+
+
+def shuffled(indexes: Iterable[int], seed: int) -> list[int]:
+    """The rows in an order drawn by the seed: any number from the front is a fair sample of all."""
+    return np.random.default_rng(seed).permutation(sorted(indexes)).tolist()
 
 
 def scored(work: Work, journal: Journal) -> Iterator[e.Event]:
@@ -77,20 +85,33 @@ def scored(work: Work, journal: Journal) -> Iterator[e.Event]:
     return Pace(done, time.monotonic() - begun)
 
 
-def generated(work: Work, journal: Journal, settings: EvaluateSettings, seed: int) -> Iterator[e.Event]:
-    """Have the rows that the journal lacks answered in whole. Gives back the Pace of the answers written side by side."""
-    places = {index for index, _ in work.prompts}
-    drawn = np.random.default_rng(seed).permutation(sorted(places))[:ALONE]
-    alone = {int(index) for index in drawn}
-    yield from _written(work, journal, "alone", alone, 1, settings.max_tokens)
-    return (yield from _written(work, journal, "generated", places - alone, settings.batch_size, settings.max_tokens))
+def generated(work: Work, journal: Journal, settings: EvaluateSettings, alone: Container[int]) -> Iterator[e.Event]:
+    """Have the rows that the journal lacks answered in whole: those in `alone` first, one at a time.
+
+    Gives back the Pace of the answers written side by side.
+    """
+    apart = [prompt for prompt in work.prompts if prompt[0] in alone]
+    beside = [prompt for prompt in work.prompts if prompt[0] not in alone]
+    pace = Pace()
+    if apart:
+        yield from _written(replace(work, prompts=apart), journal, "alone", 1, settings.max_tokens)
+    if beside and not work.cancel.is_set():
+        work = replace(work, prompts=beside)
+        pace = yield from _written(work, journal, "generated", settings.batch_size, settings.max_tokens)
+    return pace
 
 
-def _written(work: Work, journal: Journal, mode: str, places: set[int], rows: int, limit: int) -> Iterator[e.Event]:
-    """Answer the rows whose index is in `places`, so many side by side. Gives back the Pace."""
-    waiting = [(index, ids) for index, ids in work.left(journal) if index in places]
+def warm(work: Work) -> None:
+    """Have the first prompt answered for a few tokens that nobody counts: what is run first takes longer."""
+    for _ in write(work.voices, work.voice, [work.prompts[0][1]], limit=WARM, rows=1, watch=lambda _: lambda _: False):
+        pass
+
+
+def _written(work: Work, journal: Journal, mode: str, rows: int, limit: int) -> Iterator[e.Event]:
+    """Answer so many rows side by side. Gives back the Pace."""
+    waiting = work.left(journal)
     begun, done, tokens = time.monotonic(), 0, 0
-    meter = _Meter(mode, len(places), len(places) - len(waiting))
+    meter = _Meter(mode, len(work.prompts), len(work.prompts) - len(waiting))
     entries: list[dict] = []
     listeners: dict[int, _Listener] = {}
 

@@ -1,41 +1,34 @@
-"""evaluation_report.html: one file with its fonts in it, no script, nothing that it asks a network or a disk for."""
+"""evaluation_report.html."""
 
-from base64 import b64encode
 from collections.abc import Iterable
-from io import BytesIO
 
 from so8t_engine.answer.format import CLASSES
 from so8t_engine.errors import sentence
 from so8t_engine.evaluate.page_cases import wrong_cases
 from so8t_engine.evaluate.page_curve import calibrated
+from so8t_engine.evaluate.page_frame import document
+from so8t_engine.evaluate.page_matrix import matrix
 from so8t_engine.evaluate.page_opening import language_name, opening
 from so8t_engine.evaluate.page_pieces import (
-    JAPANESE,
-    LATIN,
     badge,
     by_mode,
     estimate,
     facts,
-    file_text,
     fixed,
     in_both,
     not_measured,
     outside,
     percent,
-    plain,
     section,
     span,
     t,
     table,
     time_of,
 )
-from so8t_engine.evaluate.severity import redness
-from so8t_engine.measure.metrics import ALLOW, GIVEN, REFUSING
+from so8t_engine.measure.metrics import ALLOW, REFUSING
 
 FEW = 5
 """Rows of a class below which the interval of macro F1 is too narrow (see `measure.metrics.summary`)."""
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'"
 
 
 def page(results: dict, cases: Iterable[dict]) -> str:
@@ -45,7 +38,7 @@ def page(results: dict, cases: Iterable[dict]) -> str:
             opening(results),
             _lead(results),
             section("classes.title", by_mode(results, _classes), t("classes.note")),
-            section("confusion.title", by_mode(results, _confusion), t("confusion.note")),
+            section("confusion.title", by_mode(results, matrix), t("confusion.note")),
             section("calibration.title", by_mode(results, calibrated), t("calibration.note")),
             section("groups.language", by_mode(results, _languages), name="languages"),
             section("groups.domain", by_mode(results, _domains), name="domains"),
@@ -55,39 +48,8 @@ def page(results: dict, cases: Iterable[dict]) -> str:
             wrong_cases(cases) if results["modes"] else "",
         )
     )
-    style = file_text("style.css") + _faces(body)
-    name = plain(results["model"]["name"])
-    return (
-        f'<!DOCTYPE html>\n<html lang="ja">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="referrer" content="no-referrer">\n<title>{name} · 評価 / Evaluation</title>\n'
-        f"<style>\n{style}</style>\n</head>\n<body>\n"
-        '<input type="radio" name="language" id="ja" checked><input type="radio" name="language" id="en">\n'
-        f"{body}\n<footer>{t('page.interval')} {t('page.end')}</footer>\n</body>\n</html>\n"
-    )
-
-
-def _faces(text: str) -> str:
-    """The fonts as CSS, the Japanese one cut down to the characters of `text`: boxes nowhere, whatever is installed."""
-    from fontTools.subset import Options, Subsetter
-    from fontTools.ttLib import TTFont
-
-    with TTFont(JAPANESE) as font:
-        cut = Subsetter(Options(layout_features=[], hinting=False))
-        cut.populate(text=text)
-        cut.subset(font)
-        font.flavor = "woff"
-        japanese = BytesIO()
-        font.save(japanese)
-    return "".join(
-        f'@font-face {{ font-family: "{family}"; src: url("data:{kind};base64,{b64encode(data).decode()}"); '
-        "font-weight: 100 900; }\n"
-        for family, kind, data in (
-            ("Report Latin", "font/woff2", LATIN.read_bytes()),
-            ("Report Japanese", "font/woff", japanese.getvalue()),
-        )
-    )
+    title = f"{results['model']['name']} · 評価 / Evaluation"
+    return document(title, body, f"{t('page.interval')} {t('page.end')}")
 
 
 def _lead(results: dict) -> str:
@@ -151,26 +113,6 @@ def _classes(mode: str, found: dict) -> str:
         shares = [estimate(scores["precision"]), estimate(scores["recall"]), estimate(scores["f1"], fixed)]
         rows.append([badge(name), *shares, f"{scores['support']:,}"])
     return table(head, rows)
-
-
-def _confusion(mode: str, found: dict) -> str:
-    columns = range(len(GIVEN) if mode == "generated" else len(CLASSES))  # a likeliest class there always is
-    top = "".join(f'<th scope="col">{badge(GIVEN[column])}</th>' for column in columns)
-    rows = ""
-    for expected, counts in zip(CLASSES, found["summary"]["confusion"], strict=True):
-        cells = "".join(_cell(expected, GIVEN[column], counts[column], sum(counts)) for column in columns)
-        rows += f'<tr><th scope="row">{badge(expected)}</th>{cells}</tr>'
-    corner = f'<th class="corner">{t("confusion.expected")} ＼ {t("confusion.given")}</th>'
-    return f'<div class="wide"><table class="matrix"><thead><tr>{corner}{top}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _cell(expected: str, given: str, count: int, total: int) -> str:
-    if not total:
-        return "<td><b>0</b><small>—</small></td>"
-    share = count / total
-    red = f' style="--red:{100 * redness(expected, given, share):.0f}%"' if count and given != expected else ""
-    kind = f' class="right {expected.lower()}" style="--share:{100 * share:.0f}%"' if given == expected else ""
-    return f"<td{kind}{red}><b>{count:,}</b><small>{percent(share)}</small></td>"
 
 
 def _languages(mode: str, found: dict) -> str:

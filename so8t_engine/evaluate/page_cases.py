@@ -42,19 +42,25 @@ def _worst(case: dict) -> int | None:
 
 
 def _case(case: dict) -> str:
+    given = ((t(f"mode.{mode}"), case[mode]) for mode in MODES if mode in case)
+    return case_card(case, [answer_card(label, entry, case["expected"]) for label, entry in given])
+
+
+def case_card(case: dict, answers: Iterable[str]) -> str:
+    """A row with what it was given. answers: HTML."""
     about = [t("cases.line", n=case["line"]), *(outside(case[name]) for name in ("id", "domain") if case.get(name))]
-    answers = "".join(_given(mode, case[mode], case["expected"]) for mode in MODES if mode in case)
     return (
         f'<article class="card case"><header><span class="label">{t("cases.expected")}</span>{badge(case["expected"])}'
         f'<small>{" · ".join(about)}</small></header><div class="asked"><h4>{t("cases.prompt")}</h4>'
-        f'{_verbatim(case["prompt"])}</div><div class="answers">{answers}</div></article>'
+        f'{_verbatim(case["prompt"])}</div><div class="answers">{"".join(answers)}</div></article>'
     )
 
 
-def _given(mode: str, entry: dict, expected: str) -> str:
+def answer_card(label: str, entry: dict, expected: str) -> str:
+    """What was given, by an entry of a journal of either mode. label: HTML, who or what gave it."""
     kind = "" if entry["given"] == expected else " wrong"
-    head = f'<div class="answer"><p class="verdict{kind}"><span class="label">{t(f"mode.{mode}")}</span>{badge(entry["given"])}'
-    if mode == "scored":
+    head = f'<div class="answer"><p class="verdict{kind}"><span class="label">{label}</span>{badge(entry["given"])}'
+    if "probabilities" in entry:
         return f"{head}</p>{_chances(entry['probabilities'])}</div>"
     sure = (
         t("cases.no_confidence")

@@ -1,27 +1,44 @@
 """What was evaluated, on what data, when and where, and which rows were left out: the top of the report."""
 
+from collections.abc import Iterable, Sequence
+
 from so8t_engine.answer.format import CLASSES
 from so8t_engine.evaluate.page_pieces import badge, facts, outside, t, time_of
 
 
 def opening(results: dict) -> str:
     """The head of the page and its facts. results: evaluation_results.json, version 1."""
-    model, data, machine = results["model"], results["data"], results["machine"]
+    model, against = results["model"], results["data"]["checked_against"]
+    told = t("excluded.against_settings") if against == "settings" else t("excluded.against_run", run=against)
+    cards = [("model.title", model_facts(model)), *run_facts(results, () if against is None else (told,))]
+    return head(t("page.title"), outside(model["name"])) + facts_section(cards)
+
+
+def head(kind: str, title: str) -> str:
+    """The first lines of a report, with the switch of languages. kind, title: HTML."""
     labels = '<label for="ja">日本語</label><label for="en">English</label>'
-    parts = (
-        ("model.title", _model(model)),
-        ("data.title", _data(data)),
-        ("excluded.title", _excluded(data)),
-        ("machine.title", _machine(results, machine)),
-    )
+    return f'<header><p>SO8T Studio · {kind}</p><nav class="languages">{labels}</nav><h1>{title}</h1></header>'
+
+
+def facts_section(parts: Iterable[tuple[str, str]]) -> str:
+    """Cards of facts. parts: title (a key of the words) and HTML of each."""
     cards = "".join(f'<article class="card"><h3>{t(title)}</h3>{body}</article>' for title, body in parts)
-    return (
-        f'<header><p>SO8T Studio · {t("page.title")}</p><nav class="languages">{labels}</nav>'
-        f'<h1>{outside(model["name"])}</h1></header><section id="facts"><div class="cards">{cards}</div></section>'
-    )
+    return f'<section id="facts"><div class="cards">{cards}</div></section>'
 
 
-def _model(model: dict) -> str:
+def run_facts(results: dict, against: Sequence[str]) -> list[tuple[str, str]]:
+    """The cards on the rows, those left out, and the machine. against: HTML, by what it is known which rows a model has
+    seen; empty when nobody looked."""
+    data = results["data"]
+    return [
+        ("data.title", _data(data)),
+        ("excluded.title", _excluded(data, against)),
+        ("machine.title", _machine(results, results["machine"])),
+    ]
+
+
+def model_facts(model: dict) -> str:
+    """Who answered."""
     adapter = t("model.no_adapter") if model["adapter"] is None else f"<code>{outside(model['adapter'])}</code>"
     return facts(
         (
@@ -51,17 +68,14 @@ def _data(data: dict) -> str:
     )
 
 
-def _excluded(data: dict) -> str:
-    run = data["checked_against"]
-    unknown = ("training", "validation") if run is None else ()  # nobody looked: 0 would be a claim
+def _excluded(data: dict, against: Sequence[str]) -> str:
+    unknown = () if against else ("training", "validation")  # nobody looked: 0 would be a claim
     counts = [
         (t(f"excluded.{reason}"), f"{count:,}") for reason, count in data["excluded"].items() if reason not in unknown
     ]
     counts.append((t("excluded.too_long"), f"{data['too_long']:,}"))
-    if run is None:
-        return f'{facts(counts)}<p class="warning">{t("excluded.unknown")}</p>'
-    told = t("excluded.against_settings") if run == "settings" else t("excluded.against_run", run=run)
-    return f'{facts(counts)}<p class="note">{told}</p>'
+    told = "".join(f'<p class="note">{one}</p>' for one in against)
+    return facts(counts) + (told or f'<p class="warning">{t("excluded.unknown")}</p>')
 
 
 def _machine(results: dict, machine: dict) -> str:

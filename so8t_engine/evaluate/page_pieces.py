@@ -94,6 +94,11 @@ def span(found: Estimate, kind: str) -> str:
     )
 
 
+def probability(p: float) -> str:
+    """0.034, or < 0.001."""
+    return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def duration(seconds: float, language: str) -> str:
     """3.2 ミリ秒, 0.42 秒, 12.3 秒, 2分5秒, 1時間23分 (3.2 ms, 0.42 s, 12.3 s, 2 min 5 s, 1 h 23 min)."""
     if seconds < 0.1:
@@ -143,15 +148,18 @@ def section(key: str, body: str, note: str = "", name: str = "") -> str:
     return f'<section id="{name or key.split(".")[0]}"><h2>{t(key)}</h2>{body}{below}</section>'
 
 
-def by_mode(results: dict, make: Callable[[str, dict], str]) -> str:
-    """A card for each measured mode, side by side where there is room; a mode for which `make` says "" has none."""
-    made = {mode: make(mode, results["modes"][mode]) for mode in MODES if mode in results["modes"]}
+def by_mode(results: dict, make: Callable[[str, dict], str], kind: str = "cards") -> str:
+    """A card for each measured mode, in the order of the results; a mode for which `make` says "" has none.
+
+    kind: "cards" side by side where there is room, "stack" one below the other.
+    """
+    made = {mode: make(mode, found) for mode, found in results["modes"].items()}
     cards = "".join(
         f'<article class="card" data-mode="{mode}"><h3>{t(f"mode.{mode}")}</h3>{body}</article>'
         for mode, body in made.items()
         if body
     )
-    return f'<div class="cards">{cards}</div>' if cards else ""
+    return f'<div class="{kind}">{cards}</div>' if cards else ""
 
 
 def file_text(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Which rows an evaluation is made on, and which it leaves out because the model has seen them."""
+"""Which rows are measured, and which are left out because a model has seen them."""
 
 import hashlib
 import json
@@ -19,16 +19,19 @@ from so8t_engine.voice import Voice
 SETTINGS = "settings"
 """The rows are those that a training with these settings keeps for testing."""
 
+SEEN = ("train", "validation")
+"""The sets of a run that shaped its model."""
+
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of an evaluation.
+    """The rows of an evaluation or an A/B test.
 
     file, sha256: where they come from. split: "test" for the rows that were kept for testing, "file" for all of a file.
-    read: rows in the file. excluded: how many were left out, by reason: "training" and "validation" (the run has seen
+    read: rows in the file. excluded: how many were left out, by reason: "training" and "validation" (a run has seen
     them), "duplicates" (the same request with the same class stands there twice), "limit".
-    checked_against: id of the run whose rows were left out, SETTINGS, or None when nothing is known of what the model
-    was trained on.
+    checked_against: ids of the runs whose rows were left out, or SETTINGS alone; empty when nothing is known of what
+    the models were trained on.
     """
 
     file: Path
@@ -37,45 +40,51 @@ class Rows:
     read: int
     samples: tuple[Sample, ...]
     excluded: dict[str, int]
-    checked_against: str | None
+    checked_against: tuple[str, ...]
+
+    def about(self, index: int) -> dict[str, str]:
+        """What figures need of a row."""
+        row = self.samples[index]
+        return {"expected": row.label, "language": row.language, "domain": row.domain}
 
     def facts(self) -> dict:
         """What the results say of the rows."""
         labels = Counter(sample.label for sample in self.samples)
         return {
             "file": str(self.file), "sha256": self.sha256, "split": self.split, "read": self.read,
-            "rows": len(self.samples), "excluded": self.excluded, "checked_against": self.checked_against,
+            "rows": len(self.samples), "excluded": self.excluded, "checked_against": list(self.checked_against),
             "classes": dict(labels), "languages": dict(Counter(sample.language for sample in self.samples)),
             "domains": dict(Counter(sample.domain for sample in self.samples)),
         }  # fmt: skip
 
 
-def choose(settings: Settings, voice: Voice, test_data: str) -> Rows:
+def choose(settings: Settings, voice: Voice, test_data: str, *others: Voice) -> Rows:
     """The rows of `test_data`, or, when that is "", those that the voice's run kept for testing.
 
-    A voice that belongs to no run is tried on the test rows of `settings`. Rows that stand in the run's training or
-    validation set are left out by content hash, whichever file they come from.
+    A voice that belongs to no run is tried on the test rows of `settings`. Rows that stand in the training or
+    validation set of its run, or of the run of one of `others`, are left out by content hash, whichever file they come
+    from.
 
     Raises BadInput for a file that can't be used, for a dataset that has lost test rows since the training, and when
     no row is left.
     """
     run = Run(voice.run) if voice.run else None
     own = run.settings() if run else settings
-    seen = _seen(run) if run else {}
+    seen = {Run(one.run).id: _seen(Run(one.run)) for one in (voice, *others) if one.run}
     file = Path(test_data).resolve() if test_data else own.resolve(own.dataset)
     dataset = sources.read(file, on_bad_row=settings.data.on_bad_row)
     samples: Sequence[Sample] = dataset.samples
     if not test_data:
-        samples = _tested(samples, seen, file) if run else cut(samples, own).test
+        samples = _tested(samples, seen[run.id]["test"], file) if run else cut(samples, own).test
         if not samples:
             raise BadInput("evaluate.no_test_rows", where=str(file))
-    kept, excluded = _unseen(samples, seen)
+    kept, excluded = _unseen(samples, {name: set().union(*(one[name] for one in seen.values())) for name in SEEN})
     if not kept:
-        raise BadInput("evaluate.all_seen", where=str(file), rows=len(samples), run=run.id if run else "")
+        raise BadInput("evaluate.all_seen", where=str(file), rows=len(samples), run=", ".join(seen))
     if settings.evaluate.limit and len(kept) > settings.evaluate.limit:
         excluded["limit"] = len(kept) - settings.evaluate.limit
         kept = drawn(kept, settings.evaluate.limit, settings.seed)
-    against = run.id if run else None if test_data else SETTINGS
+    against = tuple(seen) or (() if test_data else (SETTINGS,))
     return Rows(
         file, sources.fingerprint(file), "file" if test_data else "test", len(dataset.samples), tuple(kept), excluded,
         against,
@@ -93,16 +102,16 @@ def _seen(run: Run) -> dict[str, set[str]]:
     """The content hashes of each of the run's three sets."""
     try:
         record = json.loads(run.split_file.read_text(encoding="utf-8"))
-        return {name: set(record[name]) for name in ("train", "validation", "test")}
+        return {name: set(record[name]) for name in (*SEEN, "test")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput("evaluate.no_split", where=str(run.split_file), reason=error) from None
 
 
-def _tested(samples: Sequence[Sample], seen: dict[str, set[str]], file: Path) -> list[Sample]:
-    found = [row for row in samples if row.content_hash in seen["test"]]
-    gone = len(seen["test"] - {row.content_hash for row in found})
+def _tested(samples: Sequence[Sample], tested: set[str], file: Path) -> list[Sample]:
+    found = [row for row in samples if row.content_hash in tested]
+    gone = len(tested - {row.content_hash for row in found})
     if gone:
-        raise BadInput("evaluate.rows_gone", where=str(file), gone=gone, rows=len(seen["test"]))
+        raise BadInput("evaluate.rows_gone", where=str(file), gone=gone, rows=len(tested))
     return found
 
 
@@ -111,9 +120,9 @@ def _unseen(samples: Sequence[Sample], seen: dict[str, set[str]]) -> tuple[list[
     kept: dict[tuple[str, str], Sample] = {}
     for row in samples:
         content = row.content_hash
-        if content in seen.get("train", ()):
+        if content in seen["train"]:
             excluded["training"] += 1
-        elif content in seen.get("validation", ()):
+        elif content in seen["validation"]:
             excluded["validation"] += 1
         elif (content, row.label) in kept:
             excluded["duplicates"] += 1

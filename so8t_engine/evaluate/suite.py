@@ -1,36 +1,38 @@
 """Measure how a model decides: a generator of events that leaves a folder of figures, cases and reports."""
 
 import gc
-import json
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from so8t_engine import evaluations
 from so8t_engine import events as e
-from so8t_engine.disk import FolderLock, write_whole
-from so8t_engine.errors import BadInput, EngineError
+from so8t_engine.disk import FolderLock
+from so8t_engine.errors import EngineError
 from so8t_engine.evaluate import tasks
 from so8t_engine.evaluate.benchmarks import benchmarks
 from so8t_engine.evaluate.journal import Journal
-from so8t_engine.evaluate.modes import Work, generated, scored
-from so8t_engine.evaluate.plan import Plan, open_plan
+from so8t_engine.evaluate.modes import Work, generated, scored, shuffled
+from so8t_engine.evaluate.plan import Plan, open_plan, store
+from so8t_engine.evaluate.prompts import prompts
+from so8t_engine.evaluate.provenance import machine_facts, model_facts
 from so8t_engine.evaluate.reports import write_reports
 from so8t_engine.evaluate.results import VERSION, generated_results, scored_results
 from so8t_engine.evaluate.rows import Rows, choose
 from so8t_engine.measure.metrics import Estimate, Summary
-from so8t_engine.model.load import check_folder, compute_dtype
-from so8t_engine.model.score import Branches
+from so8t_engine.model.folder import check_folder
 from so8t_engine.model.voices import Voices
+from so8t_engine.runs import Evaluation
 from so8t_engine.settings import Settings
 from so8t_engine.voice import Voice
 
 MODES = ("scored", "generated", "benchmarks")
+
+ALONE = 8
+"""Answers that are written one at a time, as a person would wait for them: their times are the latency."""
 
 
 def evaluate(
@@ -57,14 +59,18 @@ def evaluate(
     if "benchmarks" in modes:
         tasks.choose(settings.benchmarks.tasks)  # a name that is wrong is told before anything is measured
     rows = choose(settings, voice, test_data)
-    asked = {"evaluate": settings.evaluate.model_dump(mode="json"), "seed": settings.seed}
-    plan = open_plan(folder, voice, rows, modes, asked)
+    asked = {
+        "model": voice.key, "held": voice.model.model_dump(mode="json"), "modes": list(modes),
+        "settings": {"evaluate": settings.evaluate.model_dump(mode="json"), "seed": settings.seed},
+    }  # fmt: skip
+    (ids,) = prompts(rows, voice)
+    plan = open_plan(Evaluation(folder.resolve()), rows, voice.system, asked)
     with FolderLock(plan.place.folder):
         yield e.EvaluationOpened(
             folder=str(plan.place.folder), model=voice.key, name=voice.name, file=str(rows.file), split=rows.split,
             rows=len(rows.samples), excluded=rows.excluded, modes=modes, resumed=plan.resumed,
         )  # fmt: skip
-        session = _Session(settings, voice, rows, plan)
+        session = _Session(settings, voice, rows, list(ids.items()), plan)
         try:
             session.load()
             for mode in modes:
@@ -86,25 +92,16 @@ class _Session:
     settings: Settings
     voice: Voice
     rows: Rows
+    prompts: list[tuple[int, list[int]]]
     plan: Plan
 
     def load(self) -> None:
-        """Put the model in memory and read the prompts; those that leave it no room to answer are left out."""
+        """Put the model in memory."""
         voice = self.voice
         self.voices: Voices | None = Voices(voice.base, voice.model)
         self.name = self.voices.learn(voice.adapter) if voice.adapter else ""
         self.weights = self.voices.weights(self.name)
-        self.plan.settle(self.weights)
-        template = self.voices.template
-        branches = Branches.of(template)
-        needed = len(branches.prefix) + max(map(len, branches.suffixes))
-        prompts = (
-            (index, template.prompt_ids(row.prompt, system=row.system or voice.system))
-            for index, row in enumerate(self.rows.samples)
-        )
-        self.prompts = [(index, ids) for index, ids in prompts if len(ids) + needed <= self.voices.context]
-        if not self.prompts:
-            raise BadInput("evaluate.all_too_long", where=str(self.rows.file), limit=self.voices.context)
+        self.plan.settle({"model": self.weights})
         self.modes: dict[str, dict] = {}
         self.benchmarks: list[e.BenchmarkFinished] = []
 
@@ -122,10 +119,11 @@ class _Session:
         if mode == "scored":
             pace = yield from scored(work, journal)
         else:
-            pace = yield from generated(work, journal, wishes, seed)
+            alone = shuffled((index for index, _ in self.prompts), seed)[:ALONE]
+            pace = yield from generated(work, journal, wishes, alone)
         if cancel.is_set():
             return
-        cases = [(self._row(index), journal.entries[index]) for index, _ in self.prompts]
+        cases = [(self.rows.about(index), journal.entries[index]) for index, _ in self.prompts]
         if mode == "scored":
             part, whole = scored_results(cases, pace, seed)
         else:
@@ -141,10 +139,7 @@ class _Session:
         seconds = time.time() - begun
         results = self._results(begun, seconds)
         write_reports(results, self._cases(), place.folder)
-        try:  # last: it marks the evaluation as finished
-            write_whole(place.results, json.dumps(results, ensure_ascii=False, indent=1).encode("utf-8"))
-        except OSError as error:
-            raise EngineError("evaluate.unwritten", where=str(place.results), reason=error.strerror or error) from None
+        store(place.results, results)  # last: it marks the evaluation as finished
         return e.EvaluationFinished(folder=str(place.folder), seconds=seconds)
 
     def close(self) -> None:
@@ -154,34 +149,20 @@ class _Session:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _row(self, index: int) -> dict:
-        row = self.rows.samples[index]
-        return {"expected": row.label, "language": row.language, "domain": row.domain}
-
     def _cases(self) -> Iterator[dict]:
         return iter(evaluations.cases(self.plan.place))
 
     def _results(self, begun: float, seconds: float) -> dict:
-        voice, settings, device = self.voice, self.settings, self.voices.device
-        facts = self.rows.facts()
-        too_long = facts["rows"] - len(self.prompts)
+        settings, facts = self.settings, self.rows.facts()
+        measured = {"rows": len(self.prompts), "too_long": facts["rows"] - len(self.prompts)}
         return {
             "version": VERSION,
             "id": self.plan.place.id,
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(begun)),
             "seconds": seconds,
-            "model": {
-                "key": voice.key, "name": voice.name, "base": str(voice.base),
-                "adapter": str(voice.adapter) if voice.adapter else None, "weights": self.weights,
-                "quantization": voice.model.quantization,
-                "dtype": str(compute_dtype(voice.model.dtype, device)).removeprefix("torch."),
-                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-            },
-            "data": facts | {"rows": len(self.prompts), "too_long": too_long},
-            "machine": {
-                "system": platform.platform(), "python": platform.python_version(), "torch": torch.__version__,
-                "transformers": version("transformers"),
-            },
+            "model": model_facts(self.voice, self.weights, self.voices.device),
+            "data": facts | measured | {"checked_against": next(iter(self.rows.checked_against), None)},
+            "machine": machine_facts(),
             "settings": {
                 "evaluate": settings.evaluate.model_dump(mode="json"),
                 "benchmarks": settings.benchmarks.model_dump(mode="json"), "seed": settings.seed,

@@ -7,9 +7,9 @@ from pathlib import Path
 from torch import Tensor
 
 from so8t_engine.errors import ModelError
+from so8t_engine.model.adapter_config import read_attributes
 from so8t_engine.model.merge import fold
 from so8t_engine.model.shards import Shards, Stored
-from so8t_engine.model.so8t import read_config
 from so8t_engine.model.so8t_rotation import ANGLES, BLOCK
 
 PREFIX = "base_model.model."
@@ -28,11 +28,14 @@ class Change:
     scale: float
     theta: Tensor | None
 
-    def fold(self, rows: Tensor, start: int) -> Tensor:
-        """`rows` of the weight from row `start` on, folded, in float32. A rotated weight is cut at multiples of 8."""
+    def fold(self, rows: Tensor, start: int, room: Tensor) -> Tensor:
+        """`rows` of the weight from row `start` on, folded, in float32; it may lie in `room`, of the same shape.
+
+        A rotated weight is cut at multiples of 8.
+        """
         stop = start + len(rows)
         theta = None if self.theta is None else self.theta[start // BLOCK : stop // BLOCK]
-        return fold(rows, self.a, self.b[start:stop], self.scale, theta)[0]
+        return fold(rows, self.a, self.b[start:stop], self.scale, theta, room=room)[0]
 
 
 class Adapter:
@@ -46,7 +49,12 @@ class Adapter:
     def __init__(self, folder: Path, base: Mapping[str, Stored]) -> None:
         self.folder = folder
         self._base = base
-        self._config = read_config(folder)
+        config = read_attributes(folder)
+        try:
+            self._rank, self._scale = config["r"], config["alpha"] / config["r"]
+            self._targets, self._rotated = list(config["target_modules"]), list(config["rotate_modules"])
+        except (KeyError, TypeError, ZeroDivisionError) as error:
+            raise ModelError("model.bad_adapter", where=str(folder), reason=repr(error)) from None
         file = folder / "adapter_model.safetensors"
         if not file.is_file():
             raise ModelError("model.bad_adapter", where=str(folder), reason=file.name)
@@ -73,7 +81,7 @@ class Adapter:
             return None
         if not all(part.isfinite().all() for part in parts.values()):
             raise ModelError("model.not_finite", where=weight, adapter=self.folder)
-        return Change(parts["A"], parts["B"], self._config.alpha / self._config.r, parts.get("theta"))
+        return Change(parts["A"], parts["B"], self._scale, parts.get("theta"))
 
     def close(self) -> None:
         """Close the file."""
@@ -83,11 +91,11 @@ class Adapter:
         """Names and shapes of the tensors that change the weight of this name; none when it is no target."""
         module, _, kind = weight.rpartition(".")
         shape = self._base[weight].shape
-        if kind != "weight" or len(shape) != 2 or not _ends(module, self._config.target_modules):
+        if kind != "weight" or len(shape) != 2 or not _ends(module, self._targets):
             return {}
-        rank, (rows, columns) = self._config.r, shape
+        rank, (rows, columns) = self._rank, shape
         parts = {"A": (rank, columns), "B": (rows, rank)}
-        if _ends(module, self._config.rotate_modules):
+        if _ends(module, self._rotated):
             parts["theta"] = (rows // BLOCK, ANGLES)
         return {f"{PREFIX}{module}.so8t_{part}": size for part, size in parts.items()}
 

@@ -24,7 +24,7 @@ from so8t_engine.export.output import Output, padded
 from so8t_engine.export.stream import Stream
 from so8t_engine.export.tensors import KINDS, Target, targets
 from so8t_engine.export.vocabulary import read_vocabulary
-from so8t_engine.model.load import check_folder, weight_files
+from so8t_engine.model.folder import check_folder, weight_files
 from so8t_engine.model.shards import Shards
 
 LOCK = ".export.lock"

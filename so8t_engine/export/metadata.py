@@ -16,6 +16,7 @@ from transformers import AutoConfig
 from so8t_engine.errors import ModelError
 from so8t_engine.export.tensors import Target, rope_dimensions, rope_factors
 from so8t_engine.export.vocabulary import Vocabulary
+from so8t_engine.model import quiet  # noqa: F401
 
 FILE_TYPES = {
     "f16": gguf.LlamaFileType.MOSTLY_F16,

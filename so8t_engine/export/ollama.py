@@ -81,6 +81,25 @@ def push(
     )  # fmt: skip
 
 
+def stands(address: str, name: str, sha256: str) -> bool:
+    """Whether the Ollama at `address` has a model of that name, made of the file with that hash.
+
+    Raises EngineError, those of so8t_engine.ollama.
+    """
+    try:
+        shown = Ollama(address).show(name)
+    except EngineError as error:
+        if error.code == "ollama.refused" and error.facts["status"] == "404":
+            return False
+        raise
+    return _made_of(shown, f"sha256:{sha256}")
+
+
+def _made_of(shown: dict[str, Any], digest: str) -> bool:
+    """Whether the weights of what Ollama shows are that file: its line FROM ends in blobs/sha256-…"""
+    return digest.replace(":", "-") in str(shown.get("modelfile") or "")
+
+
 def _new_enough(ollama: Ollama) -> str:
     version = ollama.version()
     number = version_number(version)
@@ -127,13 +146,13 @@ def _create(address: str, name: str, digest: str, card: ModelCard, cancel) -> No
 def _check_shown(ollama: Ollama, name: str, digest: str, card: ModelCard) -> None:
     """Compare what Ollama shows with what was sent. Raises EngineError "push.shown_differs"."""
     shown = ollama.show(name)
-    found = {key: str(shown.get(key) or "") for key in ("template", "system", "license", "parameters", "modelfile")}
+    found = {key: str(shown.get(key) or "") for key in ("template", "system", "license", "parameters")}
     differing = [key for key in ("template", "system", "license") if found[key] != getattr(card, key)]
-    stands = _parameters(found["parameters"])
+    held = _parameters(found["parameters"])
     sent = {key: value if isinstance(value, list) else [value] for key, value in card.parameters.items()}
-    if any(stands.get(key) != value for key, value in sent.items()):
+    if any(held.get(key) != value for key, value in sent.items()):
         differing.append("parameters")
-    if digest.replace(":", "-") not in found["modelfile"]:  # its line FROM ends in blobs/sha256-…
+    if not _made_of(shown, digest):
         differing.append("weights")
     if differing:
         raise EngineError("push.shown_differs", where=ollama.address, name=name, what=", ".join(differing))

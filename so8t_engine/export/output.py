@@ -11,13 +11,13 @@ from typing import BinaryIO
 import gguf
 from gguf import GGUFWriter
 
-from so8t_engine.disk import retried, sync_folder
+from so8t_engine.disk import forget, let_pass, retried, sync_folder
 from so8t_engine.errors import EngineError
 
 PART = ".part"
 """Ends the name of a file that is not whole yet."""
 
-BLOCK = 2**22
+BLOCK = 2**20
 """Bytes that are read again at once."""
 
 
@@ -60,6 +60,7 @@ class Output:
         """Add the next bytes of the present tensor; `last` when it ends with them."""
         self._hash.update(data)
         self._file.write(data)
+        let_pass(self._file, self._written, self._written + len(data))
         self._written += len(data)
         if last:
             self._pad()
@@ -68,6 +69,7 @@ class Output:
         """Bring all of it to the disk itself, and close it."""
         self._file.flush()
         os.fsync(self._file.fileno())
+        forget(self._file)
         self._file.close()
         self.sha256 = self._hash.hexdigest()
 
@@ -77,16 +79,17 @@ class Output:
         told: is given the number of bytes of each block read. stop: ends it early.
         Raises EngineError "export.damaged" when one of them differs.
         """
-        digest, size = hashlib.sha256(), 0
-        with self.part.open("rb") as file:
+        digest, size, block = hashlib.sha256(), 0, memoryview(bytearray(BLOCK))
+        with self.part.open("rb", buffering=0) as file:
             head = struct.unpack("<IIQ", file.read(16).ljust(16, b"\0"))
             file.seek(0)
-            while block := file.read(BLOCK):
+            while count := file.readinto(block):
                 if stop():
                     return
-                digest.update(block)
-                size += len(block)
-                told(len(block))
+                digest.update(block[:count])
+                let_pass(file, size, size + count)
+                size += count
+                told(count)
         if head != (gguf.GGUF_MAGIC, gguf.GGUF_VERSION, self._tensors):
             raise EngineError("export.damaged", where=str(self.part), reason="GGUF")
         if size != self.size:

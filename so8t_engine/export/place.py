@@ -13,7 +13,7 @@ from so8t_engine.disk import write_whole
 from so8t_engine.errors import BadInput, EngineError
 from so8t_engine.export.fidelity import File
 from so8t_engine.export.metadata import Facts
-from so8t_engine.model.load import weight_files
+from so8t_engine.model.folder import weight_files
 from so8t_engine.runs import Export, Run
 from so8t_engine.voice import Voice
 
@@ -52,7 +52,7 @@ class Place:
         else:
             with writing(paths.folder):
                 paths.folder.mkdir(parents=True, exist_ok=True)
-            place.store(paths.manifest, {"version": VERSION, "source": source, "files": {}})
+            store(paths.manifest, {"version": VERSION, "source": source, "files": {}})
         return place
 
     def path(self, quantization: str) -> Path:
@@ -83,12 +83,7 @@ class Place:
         """Note which files are whole."""
         manifest = self._manifest()
         told = {file.quantization: {"bytes": file.bytes, "sha256": file.sha256} for file in files}
-        self.store(self.paths.manifest, manifest | {"files": manifest.get("files", {}) | told})
-
-    def store(self, file: Path, values: dict) -> None:
-        """Write a JSON file. Raises EngineError "export.unwritten"."""
-        with writing(file):
-            write_whole(file, json.dumps(values, ensure_ascii=False, indent=1).encode("utf-8"))
+        store(self.paths.manifest, manifest | {"files": manifest.get("files", {}) | told})
 
     def _manifest(self) -> dict:
         try:
@@ -96,6 +91,12 @@ class Place:
             return found if isinstance(found, dict) else {}
         except (OSError, ValueError):
             return {}
+
+
+def store(file: Path, values: dict) -> None:
+    """Write a JSON file. Raises EngineError "export.unwritten"."""
+    with writing(file):
+        write_whole(file, json.dumps(values, ensure_ascii=False, indent=1).encode("utf-8"))
 
 
 @contextmanager

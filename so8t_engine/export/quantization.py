@@ -7,15 +7,17 @@ import torch
 from gguf import GGMLQuantizationType as Type
 from torch import Tensor
 
+from so8t_engine.export.memory import Memory
+
 Q8_BLOCK = 32
 """Numbers that share one scale in Q8_0."""
 
 LARGEST = 65504.0
 """The largest number that F16 holds."""
 
-# Added to |x| before cutting to an integer: rounds halves away from zero, as C's roundf does. A plain 0.5 would carry
-# the number just below 0.5 up to 1.
-_JUST_UNDER_HALF = torch.tensor(0.5).nextafter(torch.tensor(0.0))
+_JUST_UNDER_HALF = 0.5 - 2.0**-25
+"""Added to |x| before cutting to an integer: rounds halves away from zero, as C's roundf does. A plain 0.5 would carry
+the number just below 0.5 up to 1."""
 
 
 def fitting(wanted: Type, shape: tuple[int, ...]) -> Type:
@@ -30,34 +32,38 @@ def stored_bytes(type: Type, shape: tuple[int, ...]) -> int:
     return math.prod(shape) // block * size
 
 
-def pack(values: Tensor, type: Type) -> Tensor:
+def pack(values: Tensor, type: Type, memory: Memory) -> Tensor:
     """The bytes of some rows.
 
     Args:
         values: float32, finite; below `LARGEST` for F16 and Q8_0. For Q8_0 a multiple of 32 a row.
 
     Returns:
-        uint8, one-dimensional; for F32 it may share memory with `values`.
+        uint8, one-dimensional, taken from `memory`.
     """
+    packed = memory.take((stored_bytes(type, values.shape),), torch.uint8)
     if type == Type.Q8_0:
-        return _q8_0(values).view(-1)
-    dtype = {Type.F32: torch.float32, Type.F16: torch.float16, Type.BF16: torch.bfloat16}[type]
-    return values.to(dtype).contiguous().view(-1).view(torch.uint8)
+        _q8_0(values, packed.view(-1, 2 + Q8_BLOCK), memory)
+    else:
+        dtype = {Type.F32: torch.float32, Type.F16: torch.float16, Type.BF16: torch.bfloat16}[type]
+        packed.view(dtype).view(values.shape).copy_(values)
+    return packed
 
 
-def _q8_0(values: Tensor) -> Tensor:
+def _q8_0(values: Tensor, packed: Tensor, memory: Memory) -> None:
     """Blocks of 34 bytes: the scale max|x| / 127 in float16, then 32 times x / scale, rounded, as int8.
 
     `quantize_row_q8_0_ref` of ggml and `gguf.quants.Q8_0`, which takes 5 times as long: this one makes few passes, and
     each is one vectorized operation on memory that is still in the cache.
     """
     blocks = values.reshape(-1, Q8_BLOCK)
-    scale = blocks.abs().amax(1, keepdim=True).div_(127)
-    inverse = scale.reciprocal()
-    inverse.masked_fill_(inverse.isinf(), 0)  # all zero, or so small that the scale is zero in float16 anyway
-    scaled = blocks * inverse
-    scaled += torch.copysign(_JUST_UNDER_HALF, scaled)
-    packed = torch.empty(len(blocks), 2 + Q8_BLOCK, dtype=torch.uint8)
-    packed[:, :2] = scale.half().view(torch.uint8)
+    scaled, signs = (memory.take(blocks.shape, torch.float32) for _ in range(2))
+    scale = torch.abs(blocks, out=scaled).amax(1, keepdim=True).div_(127)
+    # Infinite where all are zero, or so small that the scale is zero in float16 anyway.
+    inverse = scale.reciprocal().nan_to_num_(posinf=0.0)
+    torch.mul(blocks, inverse, out=scaled)
+    scaled.add_(torch.sign(scaled, out=signs), alpha=_JUST_UNDER_HALF)
+    packed.view(torch.float16)[:, :1].copy_(scale)
     packed[:, 2:].view(torch.int8).copy_(scaled)  # cuts towards zero
-    return packed
+    memory.give(scaled)
+    memory.give(signs)

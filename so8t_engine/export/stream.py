@@ -11,6 +11,7 @@ from torch import Tensor
 
 from so8t_engine.errors import EngineError
 from so8t_engine.export.adapter import Adapter, Change
+from so8t_engine.export.memory import Memory
 from so8t_engine.export.output import Output
 from so8t_engine.export.quantization import LARGEST, pack
 from so8t_engine.export.tensors import Piece, Target, pieces
@@ -34,9 +35,10 @@ class Stream:
 
     def __init__(self, base: Shards, adapter: Adapter | None, outputs: list[Output]) -> None:
         self._base, self._adapter, self._outputs = base, adapter, outputs
+        self._memory = Memory()
         self._reader = ThreadPoolExecutor(1, "export-read")
         self._count = min(MOST_MAKERS, os.cpu_count() or 1)
-        self._makers = _single_threaded(self._count)
+        self._makers = single_threaded(self._count)
         self._writers = [ThreadPoolExecutor(1, "export-write") for _ in outputs]
         self._change: tuple[str, Change | None] = ("", None)
 
@@ -74,47 +76,54 @@ class Stream:
         """The rows of a piece as the base has them, and what the adapter does to their tensor."""
         target = piece.target
         if target.values is not None:
-            return target.values, None
+            return self._memory.take(target.shape, torch.float32).copy_(target.values), None
         if self._change[0] != target.source:  # read once for all pieces of a tensor
             self._change = (target.source, self._adapter.change(target.source) if self._adapter else None)
-        return self._base.read(target.source, piece.start, piece.stop), self._change[1]
+        return self._base.read(target.source, piece.start, piece.stop, self._memory.take), self._change[1]
 
     @torch.inference_mode()
-    def _make(self, piece: Piece, read: Future) -> list[memoryview]:
-        """What each output stores of a piece."""
+    def _make(self, piece: Piece, read: Future) -> list[Tensor]:
+        """What each output stores of a piece, as bytes."""
         rows, change = read.result()
-        values = change.fold(rows, piece.start) if change else rows.float()
+        room = self._memory.take(rows.shape, torch.float32)
+        values = change.fold(rows, piece.start, room) if change else room.copy_(rows)
+        self._memory.give(rows)
         low, high = values.aminmax()
         if not (low >= -LARGEST and high <= LARGEST):  # also when one is NaN
             raise EngineError("export.not_finite", where=piece.target.source, limit=int(LARGEST))
-        types = [piece.target.type(output.kind) for output in self._outputs]
-        stored = {type: memoryview(pack(values, type).numpy()) for type in dict.fromkeys(types)}
-        return [stored[type] for type in types]
+        stored = [pack(values, piece.target.type(output.kind), self._memory) for output in self._outputs]
+        self._memory.give(room)
+        return stored
 
     def _write(self, piece: Piece, made: Future) -> list[Future]:
         parts = made.result()
         return [
-            writer.submit(_put, output, part, piece.last)
+            writer.submit(self._put, output, part, piece.last)
             for writer, output, part in zip(self._writers, self._outputs, parts, strict=True)
         ]
 
-
-def _put(output: Output, part: memoryview, last: bool) -> int:
-    output.write(part, last)
-    return len(part)
+    def _put(self, output: Output, part: Tensor, last: bool) -> int:
+        output.write(memoryview(part.numpy()), last)
+        self._memory.give(part)
+        return len(part)
 
 
 def _written(writes: list[Future]) -> int:
     return sum(write.result() for write in writes)
 
 
-def _single_threaded(count: int) -> ThreadPoolExecutor:
+def _compute_alone() -> None:
+    torch.get_num_threads()  # at its first use in a thread torch takes the common figure, over any that was set before
+    torch.set_num_threads(1)
+
+
+def single_threaded(count: int) -> ThreadPoolExecutor:
     """Threads in which torch computes alone: one piece a thread is faster than one piece on all of them.
 
     torch keeps the last figure it was given for threads yet to be born; it is given back before anybody else's are.
     """
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(count, "export-make", initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(count, "export-make", initializer=_compute_alone)
     born = threading.Barrier(count + 1)
     for _ in range(count):
         pool.submit(born.wait)

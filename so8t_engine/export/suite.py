@@ -9,17 +9,17 @@ from so8t_engine import events as e
 from so8t_engine.disk import FolderLock
 from so8t_engine.errors import BadInput, EngineError
 from so8t_engine.export import llama
+from so8t_engine.export.delivery import deliver
 from so8t_engine.export.fidelity import File, Gate
 from so8t_engine.export.gguf import convert
 from so8t_engine.export.metadata import Facts
-from so8t_engine.export.model_card import ModelCard, card_of
+from so8t_engine.export.model_card import card_of
 from so8t_engine.export.model_name import ModelName
 from so8t_engine.export.modelfile import write_modelfile
-from so8t_engine.export.ollama import push
-from so8t_engine.export.place import Place, writing
+from so8t_engine.export.place import Place, store, writing
 from so8t_engine.export.prompts import Prompts, choose
 from so8t_engine.export.tensors import KINDS
-from so8t_engine.model.load import check_folder
+from so8t_engine.model.folder import check_folder
 from so8t_engine.runs import Run
 from so8t_engine.settings import Settings
 from so8t_engine.voice import Voice
@@ -122,7 +122,7 @@ class _Work:
     files: list[File] = field(default_factory=list)
     outcome: dict = field(default_factory=dict)
     failures: list[e.FidelityMeasured] = field(default_factory=list)
-    pushed: dict | None = None
+    pushed: str = ""
 
     def write(self, kinds: tuple[str, ...], cancel) -> Iterator[e.Event]:
         """The files: those that are whole stay, the others are written in one pass."""
@@ -156,13 +156,19 @@ class _Work:
             yield event
         if cancel.is_set():
             return
-        self.place.store(self.place.paths.fidelity, gate.report)
+        store(self.place.paths.fidelity, gate.report)
         self.outcome = {"outcome": "passed" if gate.passed else "failed", "code": ""}
+        if self.failures:
+            self.outcome["failures"] = [
+                {"quantization": event.quantization, "agreement": event.agreement[0], "lines": list(event.lines)}
+                for event in self.failures
+            ]
 
     def describe(self) -> Iterator[e.Event]:
         """The Modelfile and the results so far."""
         with writing(self.place.paths.modelfile):
-            write_modelfile(self.place.paths.folder, self._smallest.path.name, self._card)
+            card = card_of(self.voice.system, self.voice.base)
+            write_modelfile(self.place.paths.folder, min(self.files, key=lambda file: file.bytes).path.name, card)
         self._store()
         yield from ()
 
@@ -170,17 +176,10 @@ class _Work:
         """Bring the smallest file into Ollama, if a name is given and no file has failed."""
         if not self.wish.name:
             return
-        if self.failures:
-            files = ", ".join(f"{event.quantization} {event.agreement[0]:.1%}" for event in self.failures)
-            lines = sorted({line for event in self.failures for line in event.lines})
-            raise EngineError(
-                "export.drifted", where=str(self.place.paths.fidelity), files=files, lines=", ".join(map(str, lines))
-            )
-        file, address = self._smallest, self.settings.ollama.address
-        for event in push(address, self.wish.name, file.path, file.sha256, self._card, self.wish.consent, cancel):
+        folder, wish = self.place.paths.folder, self.wish
+        for event in deliver(self.settings, self.voice, folder, wish.name, wish.consent, cancel):
             if isinstance(event, e.ModelPushed):
-                self.pushed = {"file": file.path.name} | event.model_dump(mode="json", exclude={"time"})
-                self._store()
+                self.pushed = event.name
             yield event
 
     def finished(self) -> e.ExportFinished:
@@ -188,21 +187,13 @@ class _Work:
         passed = {"passed": True, "failed": False}.get(self.outcome["outcome"])
         return e.ExportFinished(
             folder=str(self.place.paths.folder), files=tuple(str(file.path) for file in self.files),
-            modelfile=str(self.place.paths.modelfile), passed=passed, pushed=self.pushed["name"] if self.pushed else "",
+            modelfile=str(self.place.paths.modelfile), passed=passed, pushed=self.pushed,
             seconds=time.time() - self.begun,
         )  # fmt: skip
 
-    @property
-    def _card(self) -> ModelCard:
-        return card_of(self.voice.system, self.voice.base)
-
-    @property
-    def _smallest(self) -> File:
-        return min(self.files, key=lambda file: file.bytes)
-
     def _store(self) -> None:
         voice, paths = self.voice, self.place.paths
-        self.place.store(paths.results, {
+        store(paths.results, {
             "version": VERSION, "id": paths.id,
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self.begun)),
             "seconds": time.time() - self.begun,
@@ -215,7 +206,7 @@ class _Work:
                 {"file": file.path.name, "quantization": file.quantization, "bytes": file.bytes, "sha256": file.sha256}
                 for file in self.files
             ],
-            "modelfile": paths.modelfile.name, "gate": self.outcome, "push": self.pushed,
+            "modelfile": paths.modelfile.name, "gate": self.outcome, "push": None,
         })  # fmt: skip
 
 

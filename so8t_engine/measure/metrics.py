@@ -92,7 +92,22 @@ def macro_f1(expected: Sequence[str], given: Sequence[str]) -> float:
     Raises ValueError as `confusion` does for `expected`.
     """
     counts = confusion(expected, [label if label in CLASSES else UNPARSEABLE for label in given])
-    return float(_macro_f1(counts[None], _occurring(counts))[0])
+    return float(_macro_f1(counts[None], occurring(counts))[0])
+
+
+def class_totals(tables: np.ndarray) -> np.ndarray:
+    """2 TP + FP + FN of each class: its rows among the expected and among the given; (..., 4, 5) to (..., 4)."""
+    return tables.sum(-1) + tables.sum(-2)[..., : len(CLASSES)]
+
+
+def occurring(tables: np.ndarray) -> np.ndarray:
+    """Which of the four classes were expected or given: tables (..., 4, 5) to bool (..., 4)."""
+    return class_totals(tables) > 0
+
+
+def f1_scores(tables: np.ndarray) -> np.ndarray:
+    """F1 of each class, 0 for one that was neither expected nor given: tables (..., 4, 5) to (..., 4)."""
+    return 2 * np.diagonal(tables, axis1=-2, axis2=-1) / np.maximum(class_totals(tables), 1)
 
 
 def summary(expected: Sequence[str], given: Sequence[str], seed: int = 0) -> Summary:
@@ -150,20 +165,13 @@ def _f1(hits: int, support: int, told: int) -> Estimate | None:
     return Estimate(*(2 * share / (1 + share) for share in (overlap.value, overlap.low, overlap.high)))
 
 
-def _occurring(counts: np.ndarray) -> np.ndarray:
-    """Which of the four classes were expected or given: (4,) bool."""
-    return counts.sum(1) + counts.sum(0)[: len(CLASSES)] > 0
-
-
 def _macro_f1(tables: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Macro F1 of each table, shape (m, 4, 5), over the classes marked in `classes`, (4,) bool: shape (m,)."""
-    hits = np.diagonal(tables, axis1=1, axis2=2)
-    total = tables.sum(2) + tables.sum(1)[:, : len(CLASSES)]
-    return (2 * hits / np.maximum(total, 1))[:, classes].mean(1)  # a class that a replicate lost counts as 0
+    return f1_scores(tables)[:, classes].mean(1)  # a class that a replicate lost counts as 0
 
 
 def _macro_estimate(counts: np.ndarray, scores: list[Estimate], seed: int) -> Estimate:
-    statistic = partial(_macro_f1, classes=_occurring(counts))
+    statistic = partial(_macro_f1, classes=occurring(counts))
     value = float(statistic(counts[None])[0])
     low, high = bca(counts, statistic, seed)
     if high - low < 1e-9:  # blind: one value up to rounding

@@ -1,14 +1,11 @@
-"""Check a model folder, and load its tokenizer and its (quantized) weights. No code from the folder is ever run."""
+"""Load the tokenizer and the (quantized) weights of a model folder. No code from the folder is ever run."""
 
-import json
-import logging
-import warnings
 from pathlib import Path
 
 import psutil
 import torch
-import transformers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
@@ -16,47 +13,24 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from so8t_engine.errors import ModelError
-from so8t_engine.model.shards import read_header
+from so8t_engine.model import quiet  # noqa: F401
+from so8t_engine.model.folder import check_folder, weight_files
 from so8t_engine.settings import ModelSettings
-
-ARCHITECTURES = ("Phi3ForCausalLM",)
-"""What the engine trains and exports."""
-
-# What these libraries say while they load concerns their own developers; a person at the console sees our lines.
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
-warnings.filterwarnings("ignore", message="Paged optimizers are not supported on CPU", category=UserWarning)
-
-warnings.filterwarnings("ignore", message="Adapter .* was active which is now deleted", category=UserWarning)
 
 _WORKING_ROOM = 2**30
 """Bytes for activations, keys and values beside the weights."""
 
 
-def check_folder(folder: Path) -> None:
-    """Raise ModelError unless `folder` holds a whole, known model: config, tokenizer, every shard to its last byte."""
-    if not folder.is_dir():
-        raise ModelError("model.missing", where=str(folder))
-    for name in ("config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise ModelError("model.file_missing", where=str(folder), file=name)
-    try:
-        architectures = json.loads((folder / "config.json").read_text(encoding="utf-8-sig")).get("architectures") or []
-    except (ValueError, AttributeError) as error:
-        raise ModelError("model.bad_config", where=str(folder / "config.json"), reason=error) from None
-    if not any(name in ARCHITECTURES for name in architectures):
-        found, known = ", ".join(architectures) or "none", ", ".join(ARCHITECTURES)
-        raise ModelError("model.wrong_architecture", where=str(folder), found=found, known=known)
-    for shard in weight_files(folder):
-        _check_shard(shard)
-
-
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of `folder`, from its own files alone."""
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def context(folder: Path) -> int:
+    """Tokens that prompt and answer may have together: beyond the length of the original training longrope would change
+    the frequencies of every row of a batch."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return min(config.original_max_position_embeddings, config.max_position_embeddings)
 
 
 def load_model(folder: Path, settings: ModelSettings, device: torch.device) -> PreTrainedModel:
@@ -107,29 +81,3 @@ def memory_needed(folder: Path, settings: ModelSettings) -> int:
 def memory_free() -> int:
     """Bytes free on the card, or in RAM where there is none."""
     return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model, whether they are there or not. Raises ModelError when it has none."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError("model.bad_config", where=str(index), reason=error) from None
-        return [folder / name for name in names]
-    if (folder / "model.safetensors").is_file():
-        return [folder / "model.safetensors"]
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pth")):
-        raise ModelError("model.pickle_only", where=str(folder))
-    raise ModelError("model.file_missing", where=str(folder), file="model.safetensors")
-
-
-def _check_shard(shard: Path) -> None:
-    """Compare a safetensors file's size with what its header promises."""
-    if not shard.is_file():
-        raise ModelError("model.file_missing", where=str(shard.parent), file=shard.name)
-    ends = [stored.stop for stored in read_header(shard).values()]
-    wanted, found = max(ends, default=shard.stat().st_size), shard.stat().st_size
-    if found != wanted:
-        raise ModelError("model.bad_shard", where=str(shard), reason=f"{found} bytes instead of {wanted}")

@@ -14,6 +14,7 @@ def fold(
     scale: float,
     theta: Tensor | None = None,
     bias: Tensor | None = None,
+    room: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Fold one layer: W' = R (W + scale B A), b' = R b.
 
@@ -28,13 +29,15 @@ def fold(
         scale: alpha / r.
         theta: (out / 8, 28), or None for a layer that carries LoRA alone.
         bias: (out,), or None.
+        room: (out, in) in float32 (float64), written over; None takes fresh memory.
 
     Returns:
-        The folded weight (out, in) and the folded bias (out,) or None, in float32 (float64).
+        The folded weight (out, in), which may lie in `room`, and the folded bias (out,) or None, in float32 (float64).
     """
     wide = torch.promote_types(weight.dtype, torch.float32)
     with torch.autocast(weight.device.type, enabled=False):
-        folded = torch.addmm(weight.to(wide), lora_b.to(wide), lora_a.to(wide), alpha=scale)
+        folded = weight.to(wide, copy=True) if room is None else room.copy_(weight)
+        folded.addmm_(lora_b.to(wide), lora_a.to(wide), alpha=scale)
         bias = None if bias is None else bias.to(wide)
         if theta is None:
             return folded, bias

@@ -8,7 +8,7 @@ stays but the rows that were asked for. The format: 8 bytes of length, a JSON he
 import json
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,12 +16,16 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from so8t_engine.disk import let_pass
 from so8t_engine.errors import ModelError
 
 HEADER_LIMIT = 100 * 2**20
 """Bytes; a longer header is no header."""
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+Take = Callable[..., Tensor]
+"""Gives a tensor of a shape and a dtype, which may hold anything."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,8 @@ class Shards:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def read(self, name: str, start: int = 0, stop: int | None = None) -> Tensor:
-        """Rows `start` to `stop` of a tensor, in the dtype of the file.
+    def read(self, name: str, start: int = 0, stop: int | None = None, take: Take = torch.empty) -> Tensor:
+        """Rows `start` to `stop` of a tensor, in the dtype of the file and in memory from `take`.
 
         Raises ModelError "model.not_float" when it holds no floating numbers (quantized weights), "model.bad_shard"
         when the file ends early or its header contradicts itself.
@@ -87,9 +91,9 @@ class Shards:
         stop = rows if stop is None else min(stop, rows)
         if stored.stop - stored.start != rows * row:
             raise ModelError("model.bad_shard", where=str(stored.file), reason=f"{name}: size")
-        data = torch.empty((stop - start) * row, dtype=torch.uint8)
-        self._fill(stored.file, stored.start + start * row, memoryview(data.numpy()))
-        return data.view(dtype).view(stop - start, *stored.shape[1:])
+        data = take((stop - start, *stored.shape[1:]), dtype=dtype)
+        self._fill(stored.file, stored.start + start * row, memoryview(data.view(-1).view(torch.uint8).numpy()))
+        return data
 
     def close(self) -> None:
         """Close the files."""
@@ -108,5 +112,6 @@ class Shards:
                 if not count:
                     raise EOFError("cut short")
                 rest = rest[count:]
+            let_pass(stream, offset, stream.tell())
         except (OSError, EOFError) as error:
             raise ModelError("model.bad_shard", where=str(file), reason=error) from None

@@ -11,7 +11,6 @@ Importing this module registers the method: `get_peft_model`, `save_pretrained`,
 LoRA (https://arxiv.org/abs/2106.09685) and OFT (https://arxiv.org/abs/2306.07280).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +32,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from so8t_engine.errors import ModelError
+from so8t_engine.model.adapter_config import read_attributes
 from so8t_engine.model.so8t_layer import SO8TLinear
 from so8t_engine.model.so8t_rotation import BLOCK, rotation
 
@@ -246,12 +246,10 @@ def read_config(folder: Path) -> SO8TConfig:
 
     Raises ModelError "model.bad_adapter" when it can't be read, "model.wrong_adapter" when it is another method's.
     """
+    attributes = read_attributes(folder)
     try:
-        attributes = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        if attributes["peft_type"] != "SO8T":
-            raise ModelError("model.wrong_adapter", where=str(folder), kind=attributes["peft_type"])
         return SO8TConfig.from_peft_type(**attributes)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ModelError("model.bad_adapter", where=str(folder), reason=error) from error
 
 

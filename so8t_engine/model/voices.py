@@ -14,7 +14,8 @@ from so8t_engine.data.pieces import end_ids
 from so8t_engine.data.template import Template
 from so8t_engine.errors import EngineError, ModelError
 from so8t_engine.model.cache import empty
-from so8t_engine.model.load import check_folder, load_model, load_tokenizer, pick_device, weight_files
+from so8t_engine.model.folder import check_folder, weight_files
+from so8t_engine.model.load import context, load_model, load_tokenizer, pick_device
 from so8t_engine.model.so8t import SO8TLinear, load_adapter
 from so8t_engine.settings import ModelSettings
 
@@ -38,8 +39,7 @@ class Voices:
         template: builds prompts for this model.
         ends: ids of the tokens that end an answer.
         small: whether an operation takes so little time that one CPU thread is faster than several.
-        context: tokens that prompt and answer may have together: beyond the length of the original training longrope
-            would change the frequencies of every row of the batch.
+        context: tokens that prompt and answer may have together, see `load.context`.
 
     Raises ModelError for an unusable folder.
     """
@@ -52,8 +52,7 @@ class Voices:
         tokenizer = load_tokenizer(folder)
         self.template = Template(tokenizer)
         self._model: nn.Module = load_model(folder, settings, self.device).eval()
-        config = self._model.config
-        self.context = min(config.original_max_position_embeddings, config.max_position_embeddings)
+        self.context = context(folder)
         self.ends = end_ids(tokenizer, _listed(self._model.generation_config.eos_token_id))
         self.small = sum(weight.numel() for weight in self._model.parameters()) < SMALL
         self._hashes = {BASE: hashing.result()}

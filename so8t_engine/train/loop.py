@@ -16,11 +16,12 @@ from so8t_engine import checkpoint
 from so8t_engine import events as e
 from so8t_engine.data import sources
 from so8t_engine.data.batches import Batch, Schedule, collate
-from so8t_engine.data.split import Split, counts, cut
+from so8t_engine.data.split import Split, check_trainable, counts, cut
 from so8t_engine.data.template import Example, Template
 from so8t_engine.disk import write_whole
 from so8t_engine.errors import BadInput, EngineError
-from so8t_engine.model.load import check_folder, compute_dtype, load_model, load_tokenizer, pick_device
+from so8t_engine.model.folder import check_folder
+from so8t_engine.model.load import compute_dtype, load_model, load_tokenizer, pick_device
 from so8t_engine.model.so8t import attach, rotations_error
 from so8t_engine.runs import Run
 from so8t_engine.settings import Settings
@@ -66,12 +67,7 @@ def _read_rows(settings: Settings, run: Run) -> Iterator[e.Event]:
     dataset = sources.read(settings.resolve(settings.dataset), on_bad_row=settings.data.on_bad_row)
     parts = cut(dataset.samples, settings)
     yield counts(dataset, parts)
-    silent = [sample for sample in dataset.samples if not sample.output]
-    if silent:
-        where = f"{dataset.file}:{silent[0].line}"
-        raise BadInput("data.no_output", where=where, count=len(silent), rows=len(dataset.samples))
-    if not parts.train:
-        raise BadInput("data.nothing_to_train", where=str(dataset.file), rows=len(dataset.samples))
+    check_trainable(dataset, parts)
     if not run.split_file.exists():
         write_whole(run.split_file, json.dumps(parts.record()).encode("utf-8"))
     return parts

@@ -136,6 +136,19 @@ def test_a_tag_is_a_tag_however_it_is_cut(tag):
             assert shown(text[:first], text[first:second], text[second:]) == FINAL.format("はい <b>")
 
 
+@pytest.mark.parametrize("tag", [*ORDER, *FORGED, "<", "<th", "<fina"])
+def test_text_with_a_tag_or_the_beginning_of_one_is_not_untagged(tag):
+    for pieces in ([f"答えは三です。{tag}"], [*f"答えは三です。{tag}"]):
+        hidden = ThinkingFilter()
+        assert "".join(map(hidden.feed, pieces)) == "" and not hidden.untagged
+
+
+@pytest.mark.parametrize("words", ["", "答えは三です。", *(f"a {words}. b" for words in ORDINARY)])
+def test_text_without_one_is_untagged_and_stays_hidden_all_the_same(words):
+    hidden = ThinkingFilter()
+    assert hidden.feed(words) == "" and hidden.untagged and hidden.close() == NO_ANSWER
+
+
 def test_bytes_cut_within_a_character_show_the_same():
     text = whole(FINAL.format("絵文字 🎌 と 鷗。"))
     data = text.encode("utf-8")

@@ -171,14 +171,18 @@ def chromium():
 
 @pytest.fixture
 def window(chromium, studio):
-    """Opens windows: `window(path, **options)`. What a page asks for elsewhere, or complains of, fails the test."""
+    """Opens windows: `window(path, init=script, **options)`; the script runs before the page's own.
+
+    What a page asks for elsewhere, or complains of, fails the test.
+    """
     complaints: list[str] = []
     contexts = []
 
-    def open_window(path="/ja/?tab=train", **options):
+    def open_window(path="/ja/?tab=train", init="", **options):
         context = chromium.new_context(**({"viewport": {"width": 1440, "height": 1000}} | options))
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
+        context.add_init_script(init)
         page = context.new_page()
         page.on("request", lambda request: _stays_here(request.url, studio.url, complaints))
         page.on("console", lambda message: message.type == "error" and complaints.append(f"console: {message.text}"))

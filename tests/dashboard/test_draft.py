@@ -14,7 +14,7 @@ MINE = "# mine\nbase_model: m\ndataset: d.jsonl\nseed: 7 # lucky\n"
 def folder(tmp_path):
     for name in PRESETS:
         (tmp_path / f"{name}.yaml").write_bytes((config.CONFIGS / f"{name}.yaml").read_bytes())
-    (tmp_path / "pipeline.yaml").write_text("steps: [a]\n", encoding="utf-8")
+    (tmp_path / "other.yaml").write_text("steps: [a]\n", encoding="utf-8")
     (tmp_path / "mine.yaml").write_text(MINE, encoding="utf-8")
     return tmp_path
 
@@ -102,7 +102,7 @@ def test_every_change_has_a_revision_of_its_own(draft):
 
 def test_configs_are_listed_presets_first_and_nothing_else(draft, folder):
     (folder / "あ config.yml").write_text("base_model: x\n", encoding="utf-8")
-    assert [file.name for file in draft.files()] == ["demo.yaml", "borea_phi35_so8t.yaml", "mine.yaml", "あ config.yml"]
+    assert [file.name for file in draft.files()] == ["demo.yaml", "borea_phi35_so8t.yaml", "pipeline.yaml", "mine.yaml", "あ config.yml"]
 
 
 def test_the_open_file_is_listed_wherever_it_lies(folder, tmp_path_factory):
@@ -143,8 +143,8 @@ def test_a_preset_is_never_written_over(folder, name):
 
 
 def test_other_files_of_the_program_are_never_written_over(draft, folder):
-    assert refusal(draft.save_as, "pipeline", overwrite=True).code == "config.name_preset"
-    assert (folder / "pipeline.yaml").read_text(encoding="utf-8") == "steps: [a]\n"
+    assert refusal(draft.save_as, "other", overwrite=True).code == "config.name_preset"
+    assert (folder / "other.yaml").read_text(encoding="utf-8") == "steps: [a]\n"
 
 
 def test_another_config_is_written_over_only_when_that_is_said(draft, folder):

@@ -1,6 +1,7 @@
 """What the Evaluate tab asks the engine for, and what it refuses before anything has begun."""
 
 import json
+import threading
 from pathlib import Path
 
 import made_evaluation
@@ -10,8 +11,7 @@ from made import ROOT, row, write_rows
 from dashboard import evaluate_wishes
 from dashboard.evaluate_wishes import go_on, key, plan_of, start
 from so8t_engine import BadInput, EngineError, SettingsError, config
-from so8t_engine.evaluate.plan import open_plan
-from so8t_engine.evaluate.rows import choose
+from so8t_engine.evaluate.suite import evaluate
 from so8t_engine.voice import resolve
 
 FORM = {
@@ -101,9 +101,10 @@ def test_an_interrupted_evaluation_goes_on_as_it_was_begun(bridge, asked):
 def test_the_plan_that_the_stage_writes_is_the_plan_that_goes_on(bridge, asked, tiny_settings, tmp_path, test_data):
     voice = resolve("original", tmp_path / "runs", tiny_settings)
     data = str(tmp_path / test_data) if test_data else ""
-    settings = {"evaluate": tiny_settings.evaluate.model_dump(mode="json"), "seed": tiny_settings.seed}
     folder = bridge.engine.runs_folder / "evaluation-y"
-    open_plan(folder, voice, choose(tiny_settings, voice, data), ("generated",), settings)
+    stage = evaluate(tiny_settings, voice, folder, ("generated",), data, threading.Event())
+    next(stage)
+    stage.close()
     go_on(bridge, key(folder))
     (command,) = asked
     assert (command.model, command.test_data, command.settings.seed) == ("original", data, tiny_settings.seed)

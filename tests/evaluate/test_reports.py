@@ -11,10 +11,11 @@ import report_sample
 from fontTools.ttLib import TTFont
 from made import ROOT
 from PIL import Image
+from report_sample import part, words
 
 from so8t_engine import EngineError, errors
 from so8t_engine.answer.format import CLASSES
-from so8t_engine.evaluate import page_pieces, pictures
+from so8t_engine.evaluate import page_pieces, pictures, sheet
 from so8t_engine.evaluate.reports import write_reports
 
 REPORTS = ("evaluation_report.html", "confusion_matrix.png", "metrics_comparison.png")
@@ -51,16 +52,6 @@ def written(results: dict, cases: list[dict], folder) -> str:
         write_reports(results, iter(cases), folder)
     assert sorted(file.name for file in folder.iterdir()) == sorted(REPORTS)
     return (folder / REPORTS[0]).read_text(encoding="utf-8")
-
-
-def part(report: str, name: str) -> ElementTree.Element:
-    """A section of the page; it is well-formed XML too."""
-    begin = report.index(f'<section id="{name}">')
-    return ElementTree.fromstring(report[begin : report.index("</section>", begin) + len("</section>")])
-
-
-def words(element: ElementTree.Element) -> str:
-    return "".join(element.itertext())
 
 
 def cells(element: ElementTree.Element) -> list[list[str]]:
@@ -235,7 +226,7 @@ def test_every_word_of_the_reports_is_in_the_font_that_ships():
     texts = [
         words for section in page_pieces.catalogue().values() for each in section.values() for words in each.values()
     ]
-    fixed = "".join((*CLASSES, pictures.MISSING, "0123456789.,[]%±/·—…\u00a0"))
+    fixed = "".join((*CLASSES, sheet.MISSING, "0123456789.,[]%±/·—…\u00a0"))
     assert len(texts) > 200
     assert {sign for sign in "".join(texts) + fixed if ord(sign) not in known} == set()
 

@@ -35,7 +35,7 @@ def test_by_default_a_run_is_measured_on_exactly_its_test_rows(place):
     rows = choose(settings, voice, "")
     assert {s.content_hash for s in rows.samples} == set(parts.record()["test"])
     assert (rows.split, rows.file, rows.read) == ("test", data, 80)
-    assert rows.checked_against == voice.run.name and not any(rows.excluded.values())
+    assert rows.checked_against == (voice.run.name,) and not any(rows.excluded.values())
 
 
 def test_rows_seen_in_training_are_left_out_and_counted_whatever_their_answer_or_order(place, tmp_path):
@@ -82,9 +82,9 @@ def test_the_original_is_measured_on_the_rows_that_a_training_would_keep(place, 
     original = named("original", tmp_path / "runs", settings)
     rows = choose(settings, original, "")
     assert [s.content_hash for s in rows.samples] == [s.content_hash for s in parts.test]
-    assert rows.checked_against == SETTINGS
+    assert rows.checked_against == (SETTINGS,)
     file = write_rows(tmp_path / "other.jsonl", as_rows(parts.train))
-    assert choose(settings, original, str(file)).checked_against is None
+    assert choose(settings, original, str(file)).checked_against == ()
 
 
 def test_a_limit_draws_the_same_rows_each_time_and_others_for_another_seed(place, tmp_path):

@@ -8,14 +8,14 @@ from collections import Counter
 import pytest
 import torch
 from canary import CANARY, SHOWN, make_run
-from made import row, write_rows
+from made import StopsAfter, row, write_rows
 from sklearn.metrics import accuracy_score, f1_score
 
 from so8t_engine import BadInput, EngineError, config, evaluations
 from so8t_engine import events as e
 from so8t_engine.answer.format import CLASSES
 from so8t_engine.data.template import Template
-from so8t_engine.evaluate import modes, suite
+from so8t_engine.evaluate import modes, plan, suite
 from so8t_engine.evaluate.suite import evaluate
 from so8t_engine.model import answers
 from so8t_engine.model import score as scoring
@@ -95,7 +95,7 @@ def test_a_learned_answer_is_parsed_to_its_class_confidence_and_form(asked, whol
     assert all(SHOWN.reason in c["generated"]["final"] for c in whole)
     assert part["format"]["counts"]["whole"] == len(whole)
     assert part["format"]["whole"]["value"] == len(whole) / 40
-    assert part["latency"]["alone"]["answers"] == modes.ALONE
+    assert part["latency"]["alone"]["answers"] == suite.ALONE
     assert part["latency"]["batched"]["batch_size"] == settings.evaluate.batch_size
 
 
@@ -128,18 +128,6 @@ def test_scored_decisions_are_those_of_reading_every_whole_answer(asked, scored)
             sums.append(sum(logits[start - 1 + i, token].item() for i, token in enumerate(suffix)))
         wanted = torch.tensor(sums).softmax(0).tolist()
         assert list(case["scored"]["probabilities"].values()) == pytest.approx(wanted, abs=1e-4)
-
-
-class StopsAfter(threading.Event):
-    """Set once it has been asked so often."""
-
-    def __init__(self, times):
-        super().__init__()
-        self.times = times
-
-    def is_set(self):
-        self.times -= 1
-        return self.times < 0
 
 
 def test_a_stopped_evaluation_goes_on_and_ends_like_one_in_a_piece(asked, whole, tmp_path, monkeypatch):
@@ -217,10 +205,14 @@ def test_full_memory_halves_the_batches_and_loses_no_row(asked, scored_once, tmp
 def test_a_full_disk_is_named_and_what_was_measured_stays(asked, tmp_path, monkeypatch):
     settings, file = asked
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    whole = plan.write_whole
 
-    monkeypatch.setattr(suite, "write_whole", full)
+    def full(path, data):
+        if path.name == "evaluation_results.json":
+            raise OSError(28, "No space left on device")
+        whole(path, data)
+
+    monkeypatch.setattr(plan, "write_whole", full)
     with pytest.raises(EngineError) as failed:
         run(settings, file, tmp_path / "out", ("scored",))
     assert failed.value.code == "evaluate.unwritten" and "No space" in str(failed.value)

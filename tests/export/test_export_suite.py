@@ -14,6 +14,7 @@ from so8t_engine.config import ROOT
 from so8t_engine.data import sources
 from so8t_engine.errors import BadInput, Busy, EngineError
 from so8t_engine.export import llama, suite
+from so8t_engine.export.delivery import deliver
 from so8t_engine.export.prompts import choose
 
 
@@ -153,6 +154,45 @@ def test_ollama_not_there_leaves_whole_files_and_a_repeat_pushes_them(bench, ser
     bench.values["ollama.address"] = address
     bench.export(gate=False, **PUSH)
     assert len(bench.of(e.GgufKept)) == 2 and bench.events[-1].pushed == "so8t:latest"
+
+
+# A push later
+
+
+def delivered(bench, name="later", consent=True):
+    folder = bench.folder / "out"
+    return list(deliver(bench.settings, bench.voice, folder, name, consent, threading.Event()))
+
+
+def test_a_finished_export_is_pushed_later_and_nothing_is_written_or_compared_again(bench, server):
+    bench.export(gate=False)
+    folder = bench.folder / "out"
+    stamps = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.gguf")}
+    events = delivered(bench)
+    assert [type(event) for event in events if not isinstance(event, e.UploadProgressed)] == [e.ModelCreated, e.ModelPushed]
+    small = folder / "retrained-q8_0.gguf"
+    assert server.store.read(Name.parse("later")).file.read_bytes() == small.read_bytes()
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.gguf")} == stamps
+    assert read(folder / "export_results.json")["push"]["file"] == small.name
+    small.unlink()
+    delivered(bench)
+    assert read(folder / "export_results.json")["push"]["file"] == "retrained-f16.gguf"
+
+
+@pytest.mark.parametrize("code, gate", [
+    ("export.drifted", {"outcome": "failed", "code": "", "failures": [{"quantization": "q8_0", "agreement": 0.5, "lines": [7]}]}),
+    ("export.unproven", {"outcome": "not measured", "code": "export.no_llama"}),
+    ("export.no_results", None),
+])  # fmt: skip
+def test_an_export_that_was_not_found_alike_is_not_pushed_later_either(bench, server, code, gate):
+    bench.export(gate=False, quantizations=("q8_0",))
+    file = bench.folder / "out" / "export_results.json"
+    file.write_text(json.dumps(read(file) | {"gate": gate}) if gate else "{", encoding="utf-8")
+    with pytest.raises(EngineError) as caught:
+        delivered(bench)
+    assert caught.value.code == code and "{" not in caught.value.what() and server.asked == []
+    if code == "export.drifted":
+        assert caught.value.facts == {"files": "q8_0 50.0%", "lines": "7"}
 
 
 # Going on

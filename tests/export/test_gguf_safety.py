@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from gguf_bases import NEVER, export, names, outputs, refused, sha256
 from so8t_engine import disk
 from so8t_engine.errors import Busy, EngineError
 from so8t_engine.events import ConversionProgressed, GgufWritten
-from so8t_engine.export import gguf, tensors
+from so8t_engine.export import gguf, stream, tensors
 from so8t_engine.export.gguf import convert
 from so8t_engine.export.metadata import Facts, named
 from so8t_engine.export.output import Output
@@ -38,6 +39,28 @@ def test_progress_counts_the_bytes_and_the_files_are_told_with_their_hashes(base
         file = folder / f"model-{event.quantization}.gguf"
         assert (event.file, event.sha256, event.bytes) == (str(file), sha256(file), file.stat().st_size)
     assert names(folder) == {"model-f16.gguf", "model-q8_0.gguf"}
+
+
+def test_small_pieces_and_dropped_caches_make_the_same_files(base, tmp_path, monkeypatch):
+    whole = export(base, None, tmp_path / "whole", "f16", "q8_0", "bf16")
+    monkeypatch.setattr(tensors, "PIECE", 1024)  # the same memory many times over
+    monkeypatch.setattr(disk, "PASSING", 1000)
+    pieces = export(base, None, tmp_path / "pieces", "f16", "q8_0", "bf16")
+    for kind, event in pieces.items():
+        assert sha256(Path(event.file)) == event.sha256 == whole[kind].sha256
+
+
+def test_pieces_are_computed_on_one_thread_each_and_all_others_as_before():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with stream.single_threaded(2) as pool:
+            pool.submit(torch.matmul, torch.ones(2, 2), torch.ones(2, 2)).result()
+            assert [pool.submit(torch.get_num_threads).result() for _ in range(8)] == [1] * 8
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_the_file_says_where_it_comes_from(base, tmp_path):

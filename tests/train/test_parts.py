@@ -13,7 +13,8 @@ from so8t_engine import events as e
 from so8t_engine.data.batches import IGNORED, collate
 from so8t_engine.data.sources import fingerprint, read
 from so8t_engine.data.template import Template
-from so8t_engine.model.load import check_folder, load_tokenizer
+from so8t_engine.model.folder import check_folder
+from so8t_engine.model.load import load_tokenizer
 from so8t_engine.settings import TrainSettings
 from so8t_engine.train.loop import train
 from so8t_engine.train.loss import answer_loss

@@ -1,9 +1,12 @@
-"""The report as a browser shows it: from a disk, without a network, in both languages, with its own fonts."""
+"""The reports of an evaluation and of an A/B test as a browser shows them: from a disk, without a network, in both
+languages, with their own fonts."""
 
+import ab_sample
 import pytest
 import report_sample
 from playwright.sync_api import Page, expect
 
+from so8t_engine.evaluate import ab_page
 from so8t_engine.evaluate.page import page as page_of
 
 HOSTILE = (
@@ -12,22 +15,44 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    """The report with a hostile prompt in it."""
+def evaluation() -> str:
+    """With a hostile prompt in it, as the other one."""
     cases = report_sample.rows(160)
     cases[3] |= {"prompt": HOSTILE, "domain": HOSTILE}
     cases[3]["scored"] |= {"given": "ALLOW"}
     results = report_sample.results(cases)
     results["model"] |= {"name": f"再学習 {HOSTILE}", "base": HOSTILE}
+    return page_of(results, cases)
+
+
+def ab_test() -> str:
+    results, cases = ab_sample.made(160)
+    cases["generated"][3] |= {"prompt": HOSTILE, "domain": HOSTILE, "change": "broken"}
+    cases["generated"][3]["retrained"] |= {"given": "ALLOW"}
+    cases["generated"][3]["index"] = -1  # the first of the most harmful ones
+    results["models"]["base"] |= {"name": f"再学習 {HOSTILE}", "base": HOSTILE}
+    return ab_page.page(results, cases)
+
+
+REPORTS = {
+    evaluation: ("#lead h2", "危険な許可と過剰な拒否", "Unsafe ALLOW and over-refusal"),
+    ab_test: ("#verdict h2", "判定", "Verdict"),
+}
+"""A title of each, in both languages."""
+
+
+@pytest.fixture(scope="module", params=REPORTS, ids=lambda made: made.__name__)
+def report(request, tmp_path_factory):
+    """(file, a title's place and words)."""
     file = tmp_path_factory.mktemp("report") / "試し & <report>.html"
-    file.write_text(page_of(results, cases), encoding="utf-8")
-    return file
+    file.write_text(request.param(), encoding="utf-8")
+    return file, *REPORTS[request.param]
 
 
 @pytest.fixture
-def opened(chromium, file):
+def opened(chromium, report):
     """Opens the report. What it asks for, or complains of, fails the test."""
+    file = report[0]
     complaints: list[str] = []
     contexts = []
 
@@ -52,24 +77,25 @@ def opened(chromium, file):
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no_script"])
-def test_the_switch_shows_one_language(opened, script):
+def test_the_switch_shows_one_language(opened, report, script):
+    _, place, japanese, english = report
     page = opened(java_script_enabled=script)
-    title = page.locator("#lead h2")
-    expect(title).to_have_text("危険な許可と過剰な拒否", use_inner_text=True)
+    title = page.locator(place)
+    expect(title).to_have_text(japanese, use_inner_text=True)
     page.locator("label[for=en]").click()
-    expect(title).to_have_text("Unsafe ALLOW and over-refusal", use_inner_text=True)
+    expect(title).to_have_text(english, use_inner_text=True)
     expect(page.locator("body [lang=ja]:visible")).to_have_count(0)
     page.keyboard.press("ArrowLeft")
-    expect(title).to_have_text("危険な許可と過剰な拒否", use_inner_text=True)
+    expect(title).to_have_text(japanese, use_inner_text=True)
     expect(page.locator("body [lang=en]:visible")).to_have_count(0)
 
 
-def test_markup_in_a_prompt_stays_a_text(opened):
+def test_markup_in_a_prompt_stays_a_text(opened, report):
     page = opened()
-    assert page.locator("#cases pre").first.inner_text() == HOSTILE
+    assert page.locator("#cases pre, #changed pre").first.inner_text() == HOSTILE
     assert page.title().startswith("再学習 </pre>")
     assert page.locator("script, img, iframe, a, style:not(head style)").count() == 0
-    expect(page.locator("#lead")).to_be_visible()
+    expect(page.locator(report[1])).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -79,7 +105,8 @@ def test_nothing_runs_over_the_edge(opened, width):
         page.locator(f"label[for={language}]").click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         cut = page.evaluate(
-            "[...document.querySelectorAll('#classes .wide, #confusion .wide')].filter(e => e.scrollWidth > e.clientWidth).length"
+            "[...document.querySelectorAll('#lead ~ #classes .wide, #confusion .wide, #change .wide, .differences')]"
+            ".filter(e => e.scrollWidth > e.clientWidth).length"
         )
         assert cut == 0, "these tables are seen in whole"
 
