@@ -9,7 +9,7 @@ process in the middle of the A/B test.
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,6 +169,17 @@ def stages(pace: float = 0.0) -> tuple[Stage, ...]:
     return tuple(Stage(name, pace) for name in STAGES)
 
 
+def played(pace: float) -> Callable[[], None]:
+    """Have all chains of this process played at that pace; what comes back brings the true stages back."""
+    true = pipeline.CHAIN, pipeline.check
+    pipeline.CHAIN, pipeline.check = stages(pace), lambda chain: None
+
+    def undo() -> None:
+        pipeline.CHAIN, pipeline.check = true
+
+    return undo
+
+
 def main() -> None:
     """Serve the dashboard."""
     import uvicorn
@@ -181,7 +192,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--pace", type=float, default=6.0)
     options = parser.parse_args()
-    pipeline.CHAIN, pipeline.check = stages(options.pace), lambda chain: None
+    played(options.pace)
     app = create_app(Engine(options.runs), Draft(config.CONFIGS / "demo.yaml"))
     uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning", timeout_graceful_shutdown=2)
 

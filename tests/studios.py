@@ -3,14 +3,16 @@
     python tests/studios.py
 
 reads one JSON object a line. {"config": FILE} opens what `python -m dashboard --config FILE` serves, {"runs": FOLDER,
-"pace": SECONDS} the same with a chat that answers by script; the answer is a line with its port. {"close": PORT} ends
-one as Ctrl-C does; the answer is the port again. The end of the input ends them all.
+"pace": SECONDS} the same with a chat that answers by script; the answer is a line with its port. "night": SECONDS beside
+"config" has the stages of overnight chains played by script until that dashboard is closed. {"close": PORT} ends one as
+Ctrl-C does; the answer is the port again. The end of the input ends them all.
 """
 
 import json
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -22,10 +24,10 @@ from so8t_engine import Engine, config
 
 
 class Studio:
-    """A dashboard that is served from a thread."""
+    """A dashboard that is served from a thread. undo: called when it is closed."""
 
-    def __init__(self, engine: Engine, draft: Draft) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, draft: Draft, undo: Callable[[], None] = lambda: None) -> None:
+        self.engine, self.undo = engine, undo
         options = uvicorn.Config(
             create_app(engine, draft), host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=2
         )
@@ -46,6 +48,7 @@ class Studio:
         self.engine.cancel()
         self.engine.wait()
         self.engine.rest()
+        self.undo()
 
 
 def opened(wish: dict) -> Studio:
@@ -53,11 +56,18 @@ def opened(wish: dict) -> Studio:
     if "config" in wish:
         draft = Draft(Path(wish["config"]))
         settings = draft.settings()
-        return Studio(Engine(settings.resolve(settings.runs), draft.settings), draft)
+        undo = _played(wish["night"]) if wish.get("night") else lambda: None
+        return Studio(Engine(settings.resolve(settings.runs), draft.settings), draft, undo)
     folder = Path(wish["runs"])
     if not folder.exists():
         make_runs(folder)
     return Studio(scripted_engine(folder, wish["pace"]), Draft(config.CONFIGS / "demo.yaml"))
+
+
+def _played(pace: float) -> Callable[[], None]:
+    from scripted_overnight import played  # loads torch, which most dashboards are opened without
+
+    return played(pace)
 
 
 def main() -> None:

@@ -84,13 +84,13 @@ def house():
 def open_studio(house):
     """`open_studio(runs, config=file)`: the dashboard on these settings; `open_studio(runs, pace=seconds)`: with a scripted chat.
 
-    It has an engine of its own, but the process is the house's. It is closed after the test.
+    night: seconds that each stage of an overnight chain takes, which is then played by script. It has an engine of its own, but the process is the house's. It is closed after the test.
     """
     opened = []
 
-    def start(runs: Path, *, config: Path | None = None, pace: float = 0.0) -> Studio:
+    def start(runs: Path, *, config: Path | None = None, pace: float = 0.0, night: float = 0.0) -> Studio:
         living = house()
-        wish = {"runs": str(runs), "pace": pace} if config is None else {"config": str(config)}
+        wish = {"runs": str(runs), "pace": pace} if config is None else {"config": str(config), "night": night}
         port = living.tell(**wish)
         opened.append((living, port))
         return Studio(f"http://127.0.0.1:{port}", runs)
