@@ -10,7 +10,7 @@ from dashboard.evaluate_figures import share, table
 from dashboard.export_cards import kind_name
 from dashboard.overnight_cards import go_on, when
 from dashboard.overnight_chain import Chain, Stage
-from dashboard.overnight_figures import points
+from dashboard.overnight_figures import difference, points
 from dashboard.overnight_now import category
 from so8t_engine import ab_test_verdict
 
@@ -73,13 +73,13 @@ def _verdict(chain: Chain) -> Mapping[str, Any] | None:
 
 def _summary(chain: Chain, page: Page) -> str:
     """Winner, files, Japanese score and time, as far as there are any; and how one talks to it."""
+    if not chain.finished:
+        return ""
     found = [
         _winner(chain, page), _score(chain, page),
         *((kind_name(file["quantization"], page), numbers.file_size(file["bytes"]), "") for file in _files(chain)),
         (page.t("tile.took"), escape(numbers.duration(chain.seconds, page.language)), ""),
     ]  # fmt: skip
-    if not chain.finished:
-        return ""
     run = _command(chain.pushed, page) if chain.pushed else ""
     return cards.card(
         page.t("overnight.summary.title"), cards.tiles(tile for tile in found if tile) + run, kind="so-overnight-summary",
@@ -92,7 +92,7 @@ def _winner(chain: Chain, page: Page) -> tuple[str, str, str] | None:
     if not verdict:
         return None
     winner = page.t(f"overnight.winner.{verdict['winner'] or 'none'}")
-    ahead = points(verdict["rule"]["value"]) if verdict["winner"] else ""
+    ahead = difference(verdict["rule"]["metric"], verdict["rule"]["value"]) if verdict["winner"] else ""
     return page.t("overnight.summary.winner"), escape(winner), ahead
 
 
@@ -140,17 +140,16 @@ def _sure(compared: Mapping[str, Any], page: Page) -> str:
     """How large the difference of the scores is, on how many questions, and whether it may be chance."""
     if compared["difference"] is None:
         return page.t("overnight.japanese.apart")
-    difference, interval = points(compared["difference"]), compared["interval"]
+    shift, interval = points(compared["difference"]), compared["interval"]
     if interval:
-        difference += f" [{100 * interval['low']:+.1f}, {100 * interval['high']:+.1f}]"
+        shift += f" [{100 * interval['low']:+.1f}, {100 * interval['high']:+.1f}]"
     counts = {name: numbers.count(compared[name]) for name in ("better", "worse", "equal")}
-    told = page.t("overnight.japanese.compared", difference=difference, **counts)
+    told = page.t("overnight.japanese.compared", difference=shift, **counts)
     verdict = compared["decided"] or "none"
     return f"{told} {page.t(f'overnight.japanese.decided_{verdict}')}"
 
 
 def _compared(label: str, base: float | None, winner: float | None, page: Page) -> list[str]:
-    difference = None if base is None or winner is None else winner - base
     cells = [share(value) if value is not None else "" for value in (base, winner)]
-    cells.append("" if difference is None else points(difference))
+    cells.append("" if base is None or winner is None else points(winner - base))
     return [escape(label), *(cell or cards.missing(page.t("overnight.japanese.unmeasured")) for cell in cells)]

@@ -75,7 +75,8 @@ def test_each_stage_waits_runs_and_is_done_and_what_it_found_stays(night, page):
         expected = ["finished"] * number + ["running"] + ["waiting"] * (len(STAGES) - number - 1)
         assert while_it_runs and all(one == expected for one in while_it_runs)
     last = overnight_timeline.situation(pictures[-1], page)
-    assert "588.0 MiB" in figures(last, "export") and "87.4 %" in figures(last, "evaluate") and "+16.2 pt" in figures(last, "ab_test")
+    assert "588.0 MiB" in figures(last, "export") and "87.4 %" in figures(last, "evaluate") and "+16.2 pt" in figures(last, "ab_test") and "+0.167" in figures(last, "ab_test")
+    assert "0.861" in figures(last, "evaluate") and "86.1" not in last
     assert page.t("overnight.live.count", done=6, total=6) in last
 
 
@@ -137,7 +138,7 @@ def test_a_night_to_its_end_is_a_summary_and_six_stages(night, page, bridge):
     Tags(html)
     assert states(html) == ["finished"] * 6 and 'role="alert"' not in html
     summary = html[html.index('data-card="summary"') : html.index('data-card="chain"')]
-    assert page.t("overnight.winner.retrained") in summary and "+16.5 pt" in summary
+    assert page.t("overnight.winner.retrained") in summary and "+0.165" in summary
     assert 'data-copy="ollama run my-model:latest"' in summary and "588.0 MiB" in summary and "312.0 MiB" in summary
     assert "82.6 %" in summary and escape(page.t("overnight.summary.base", score="70.2 %")) in summary
     assert "+12.4 pt [+4.1, +21.2]" in html and page.t("overnight.japanese.decided_this") in html
