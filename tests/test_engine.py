@@ -17,7 +17,7 @@ from so8t_engine.snapshot import Snapshot, replay
 def follow(engine, command):
     engine.submit(command)
     events = list(engine.follow())
-    engine.wait(30)
+    engine.wait(120)
     return events
 
 
@@ -54,7 +54,7 @@ def test_stop_takes_effect_within_one_step_and_the_same_command_goes_on(tiny_set
     assert engine.snapshot().state == "stopped"
     assert engine.snapshot().step <= asked + 1
     before = list(engine.snapshot().steps)
-    engine.wait(30)
+    engine.wait(120)
     engine.submit(StartTraining(settings=settings))
     for event in engine.follow():
         if isinstance(event, e.StepFinished):
@@ -102,7 +102,7 @@ def test_job_that_ended_before_anybody_looked_is_told_all_the_same(tmp_path, tin
     engine = Engine(tmp_path)
     assert list(engine.follow()) == []
     engine.submit(StartTraining(settings=settings))
-    engine.wait(30)
+    engine.wait(120)
     assert isinstance(list(engine.follow())[-1], e.JobFailed)
 
 

@@ -241,7 +241,7 @@ exec "{sys.executable}" -S "${{0%/.venv/*}}/stand_in.py" "$@"
     def run(self, *arguments: str, **environment: str) -> tuple[int, str]:
         """Exit code and everything printed."""
         with self.start(*arguments, **environment) as child:
-            output = child.communicate(timeout=30)[0]
+            output = child.communicate(timeout=120)[0]
         return child.returncode, output
 
     def calls(self) -> list[str]:
@@ -360,7 +360,7 @@ def test_two_starts_do_not_install_at_once(copy):
         assert child.stdout.readline() == "Another start is installing; waiting for it.\n"
         assert not (copy.folder / "calls").exists()
         os.close(holder)
-        child.communicate(timeout=30)
+        child.communicate(timeout=120)
     assert child.returncode == 0 and copy.calls()
 
 
@@ -386,7 +386,7 @@ def test_ctrl_c_leaves_the_dashboard_time_for_its_checkpoint(copy):
     with copy.start("--wait") as child:
         for process in (up(child), child.pid):  # Ctrl-C reaches everyone on the console
             os.kill(process, signal.SIGINT)
-        assert child.communicate(timeout=30)[0] == "checkpoint written\n"
+        assert child.communicate(timeout=120)[0] == "checkpoint written\n"
     assert child.returncode == 7
 
 
@@ -395,7 +395,7 @@ def test_a_polite_kill_reaches_the_dashboard(copy):
     with copy.start("--wait") as child:
         up(child)
         child.terminate()
-        child.communicate(timeout=30)
+        child.communicate(timeout=120)
     assert child.returncode == 128 + signal.SIGTERM
 
 

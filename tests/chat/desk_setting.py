@@ -100,7 +100,7 @@ def until(desk, condition):
     picture = desk.picture()
     while not condition(picture):
         seen = picture["version"]
-        picture = desk.wait(seen, 30)
+        picture = desk.wait(seen, 120)
         assert picture["version"] != seen, f"nothing comes any more: {picture}"
     return picture
 

@@ -19,6 +19,7 @@ from japanese_papers import (
     serve,
     test_of,
 )
+from made import StopsAfter
 from ollama_answers import TOKEN_NANOSECONDS
 
 from so8t_engine import config
@@ -263,12 +264,8 @@ def test_a_stop_keeps_what_was_answered_and_writes_no_results(few, place, tmp_pa
 
 def test_a_stop_ends_an_answer_of_ours_at_its_next_token(few, tiny_model, tmp_path):
     settings = config.from_values({"base_model": str(tiny_model), "evaluate.max_tokens": 4000})
-    cancel = threading.Event()
-
-    def seen(event):
-        threading.Timer(0.1, cancel.set).start()
-
-    assert len(test_of(settings, named("original", tmp_path, settings), tmp_path / "out", seen, cancel)) == 1
+    cancel = StopsAfter(8)
+    assert len(test_of(settings, named("original", tmp_path, settings), tmp_path / "out", cancel=cancel)) == 1
 
 
 def test_another_model_never_mixes_in(few, place, tmp_path):
