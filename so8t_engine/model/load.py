@@ -15,6 +15,7 @@ from transformers import (
 
 from so8t_engine.model import quiet  # noqa: F401
 from so8t_engine.model.folder import check_folder, weight_files
+from so8t_engine.model.frozen import take_over
 from so8t_engine.settings import ModelSettings
 
 _WORKING_ROOM = 2**30
@@ -48,6 +49,7 @@ def load_model(folder: Path, settings: ModelSettings, device: torch.device) -> P
         folder, device_map={"": device}, use_safetensors=True, local_files_only=True, trust_remote_code=False,
         attn_implementation="sdpa", **options,
     )  # fmt: skip
+    take_over(model)
     model.config.use_cache = False  # training never reads the cache; generation asks for it by itself
     return model.requires_grad_(False)
 

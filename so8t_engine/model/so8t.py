@@ -11,7 +11,8 @@ Importing this module registers the method: `get_peft_model`, `save_pretrained`,
 LoRA (https://arxiv.org/abs/2106.09685) and OFT (https://arxiv.org/abs/2306.07280).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,10 +34,11 @@ from torch import Tensor, nn
 
 from so8t_engine.errors import ModelError
 from so8t_engine.model.adapter_config import read_attributes
+from so8t_engine.model.frozen import take_over
 from so8t_engine.model.so8t_layer import SO8TLinear
 from so8t_engine.model.so8t_rotation import BLOCK, rotation
 
-__all__ = ["SO8TConfig", "SO8TLinear", "SO8TModel", "attach", "load_adapter", "read_config", "rotation", "rotations_error"]
+__all__ = ["SO8TConfig", "SO8TLinear", "SO8TModel", "attach", "load_adapter", "read_config", "rotation", "rotations_error", "rotations_solved"]
 
 
 def _so8t_type() -> PeftType:
@@ -113,6 +115,7 @@ class SO8TModel(BaseTuner):
             ModelError: "model.no_target" when a target names no linear layers of the model, "model.not_blocks" when a
                 layer to rotate has an output that is no multiple of 8.
         """
+        take_over(model)
         modules = dict(model.named_modules())
         linear = {name: layer for name, layer in modules.items() if _is_linear(name, layer)}
         matches = {
@@ -251,6 +254,30 @@ def read_config(folder: Path) -> SO8TConfig:
         return SO8TConfig.from_peft_type(**attributes)
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError("model.bad_adapter", where=str(folder), reason=error) from error
+
+
+@contextmanager
+def rotations_solved(model: nn.Module) -> Iterator[None]:
+    """Within it the active adapters' rotations of all layers are solved, in one batch.
+
+    On a GPU that takes some fifty launches instead of fifty a layer. The way back of what was computed within must be
+    taken within, too; the parameters must not change meanwhile.
+    """
+    layers = [
+        (layer, name)
+        for layer in model.modules() if isinstance(layer, SO8TLinear)
+        for name in layer.active_adapters if name in layer.so8t_theta
+    ]  # fmt: skip
+    thetas = [layer.so8t_theta[name] for layer, name in layers]
+    if thetas:
+        parts = rotation(torch.cat(thetas)).split([len(theta) for theta in thetas])
+        for (layer, name), part in zip(layers, parts, strict=True):
+            layer.solved[name] = part
+    try:
+        yield
+    finally:
+        for layer, _ in layers:
+            layer.solved.clear()
 
 
 @torch.no_grad()

@@ -3,12 +3,12 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 
 from so8t_engine.errors import ModelError
 from so8t_engine.model.merge import fold
+from so8t_engine.model.product import AdaptedProduct
 from so8t_engine.model.so8t_rotation import ANGLES, BLOCK, rotate, rotation
 
 Rows = tuple[tuple[str, int, int], ...]
@@ -18,8 +18,7 @@ Rows = tuple[tuple[str, int, int], ...]
 class SO8TLinear(nn.Module, BaseTunerLayer):
     """y = R (W x + b + (alpha / r) B A dropout(x)); without rotations R = I, which is LoRA.
 
-    W stays frozen and is reached only through the base layer's own forward, so it may be an `nn.Linear` or one of
-    bitsandbytes' 8-bit and 4-bit layers. B and theta start at zero: a new adapter leaves the output as it is.
+    W stays frozen, and may be that of any layer that `frozen.dense` reads. B and theta start at zero: a new adapter leaves the output as it is.
 
     Parameters of each adapter, float32 whatever the dtype of W:
         so8t_A: (r, in), as in LoRA (https://arxiv.org/abs/2106.09685).
@@ -31,6 +30,9 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
     For generation the rows of a batch may each speak with an adapter of their own: `rows` then holds (name, start, stop)
     for each group of rows that has one, the other rows are the base layer's, and after a forward pass `spoke` is what
     `rows` was in it. None, the default, leaves the choice to PEFT.
+
+    `solved` may hold the rotations of adapters whose `so8t_theta` was solved for all layers at once, see
+    `so8t.rotations_solved`; it is empty otherwise.
 
     Args:
         base_layer: the frozen layer.
@@ -60,6 +62,7 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
         self.rows: Rows | None = None
         self.spoke: Rows | None = None
         self._prepared: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
+        self.solved: dict[str, Tensor] = {}
         self.add_adapter(adapter_name, r=r, alpha=alpha, dropout=dropout, rotated=rotated, drawn=drawn)
 
     def add_adapter(
@@ -95,13 +98,8 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
         if self.disable_adapters:
             self.unmerge()
             return self.base_layer(x)
-        y = self.base_layer(x)
-        if self.merged:
-            return y
-        for name in self.active_adapters:
-            if name in self.so8t_A:
-                y = self._adapt(name, x, y)
-        return y
+        names = [name for name in self.active_adapters if name in self.so8t_A]
+        return self.base_layer(x) if self.merged or not names else self._adapt(x, names)
 
     @torch.no_grad()
     def prepare(self, name: str) -> None:
@@ -129,7 +127,7 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
         return y
 
     def _speak(self, name: str, x: Tensor, y: Tensor) -> None:
-        """What `_adapt` computes, written into `y`; with the fewest operations, as a step of few rows is all overhead."""
+        """What `_adapt` computes of one adapter, written into `y`; with the fewest operations, as a step of few rows is all overhead."""
         a, b, rotations = self._prepared[name]
         flat = y.view(-1, self.out_features)
         narrow = flat.dtype != b.dtype
@@ -141,20 +139,24 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
         if narrow:
             flat.view(wide.shape).copy_(wide)
 
-    def _adapt(self, name: str, x: Tensor, y: Tensor) -> Tensor:
-        """R (y + (alpha / r) B A dropout(x)) of one adapter, in the dtype of `y`."""
-        a, b = self.so8t_A[name], self.so8t_B[name]
-        # Autocast casts both operands itself; without it a bfloat16 input would not meet the float32 A.
-        inputs = x if torch.is_autocast_enabled(x.device.type) else x.to(a.dtype)
-        delta = F.linear(F.linear(self.so8t_dropout[name](inputs), a), b) * self.so8t_scale[name]
-        if name not in self.so8t_theta:
-            return y + delta.to(y.dtype)
-        # Rotated in float32 also when the activations are bfloat16, and rounded once at the end: a bfloat16 R is off
-        # SO(8) by 4e-3, and training would then see another model than the one that is folded.
-        with torch.autocast(y.device.type, enabled=False):
-            rotations = rotation(self.so8t_theta[name])
-            wide = torch.promote_types(y.dtype, rotations.dtype)
-            return rotate(rotations.to(wide), y.to(wide) + delta).to(y.dtype)
+    def _adapt(self, x: Tensor, names: list[str]) -> Tensor:
+        """The adapters `names` in their order: R_n ( ... R_1 (W x + b + s_1 B_1 A_1 x) ... + s_n B_n A_n x).
+
+        That is one adapter whose A are stacked, and whose B and rotations are those of the later ones times its own.
+        """
+        a, b, rotations = [], [], None
+        for name in names:
+            b.append(self.so8t_B[name] * self.so8t_scale[name])
+            a.append(self.so8t_A[name])
+            own = self.solved.get(name)
+            if own is None and name in self.so8t_theta:
+                own = rotation(self.so8t_theta[name])
+            if own is not None:
+                b = [(own @ part.unflatten(0, (-1, BLOCK))).flatten(0, 1) for part in b]
+                rotations = own if rotations is None else own @ rotations
+        dropped = self.so8t_dropout[names[-1]](x)
+        whole = (a[0], b[0]) if len(names) == 1 else (torch.cat(a), torch.cat(b, dim=1))
+        return AdaptedProduct.apply(x, dropped, *whole, rotations, self.base_layer)
 
     def check_mergeable(self, where: str = "") -> None:
         """Raise ModelError "model.merge_quantized" when the base weight is no plain float parameter.

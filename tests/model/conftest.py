@@ -8,6 +8,8 @@ from canary import TOKENIZER
 from made import DEMO_MODEL
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Phi3Config, Phi3ForCausalLM
 
+from so8t_engine.model.frozen import take_over
+
 # Multiples of 64 everywhere: bitsandbytes' 4-bit CPU kernel takes nothing else.
 SHAPE = {"vocab_size": 128, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 4}
@@ -64,11 +66,11 @@ def load_phi3(phi3_folder):
             quantization = BitsAndBytesConfig(load_in_8bit=True)
         else:
             quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16)
-        # float16, the dtype that LLM.int8's matmul computes in
-        dtype = torch.float16 if kind == "8bit" else torch.bfloat16
-        return AutoModelForCausalLM.from_pretrained(
-            phi3_folder, dtype=dtype, quantization_config=quantization, device_map={"": "cpu"}
+        model = AutoModelForCausalLM.from_pretrained(
+            phi3_folder, dtype=torch.bfloat16, quantization_config=quantization, device_map={"": "cpu"}
         )
+        take_over(model)
+        return model
 
     return load
 

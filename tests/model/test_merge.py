@@ -130,7 +130,7 @@ def test_a_quantized_model_is_not_merged(load_phi3, ids, kind):
             merge()
         assert caught.value.code == "model.merge_quantized"
         assert caught.value.where.endswith("o_proj")
-        assert caught.value.facts["layer"] == {"8bit": "Linear8bitLt", "4bit": "Linear4bit"}[kind]
+        assert caught.value.facts["layer"] == {"8bit": "Int8Linear", "4bit": "Int4Linear"}[kind]
     with pytest.raises(ModelError):
         model.base_model.model.model.layers[0].mlp.down_proj.merge()
     assert torch.equal(logits(model, ids), expected)

@@ -6,6 +6,7 @@ from peft import PeftModel, get_peft_model
 from torch import nn
 
 from so8t_engine.errors import ModelError
+from so8t_engine.model.merge import fold
 from so8t_engine.model.so8t import SO8TConfig, SO8TLinear, attach, load_adapter, rotation, rotations_error
 from so8t_engine.model.so8t_rotation import rotate
 
@@ -253,14 +254,16 @@ def test_dropout_drops_inputs_of_the_adapter_in_training_only():
     torch.testing.assert_close(trained[~dropped] - base[~dropped], 2 * (full - base)[~dropped])
 
 
-def test_autocast_does_not_round_the_rotation():
-    layer = SO8TLinear(nn.Linear(16, 64), "default", r=2, alpha=2.0, dropout=0.0, rotated=True)
+def test_the_rotation_is_not_rounded_before_it_is_folded():
+    layer = SO8TLinear(nn.Linear(16, 64).bfloat16(), "default", r=2, alpha=2.0, dropout=0.0, rotated=True)
     nn.init.normal_(layer.so8t_theta["default"])
-    x = torch.randn(7, 16)
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        adapted, base = layer(x), layer.base_layer(x)
-    assert adapted.dtype == base.dtype == torch.bfloat16
-    assert torch.equal(adapted, rotate(rotation(layer.so8t_theta["default"]), base.float()).bfloat16())
+    x = torch.randn(7, 16).bfloat16()
+    with torch.no_grad():
+        weight, bias = fold(
+            layer.base_layer.weight, layer.so8t_A["default"], layer.so8t_B["default"], 1.0, layer.so8t_theta["default"],
+            layer.base_layer.bias,
+        )  # fmt: skip
+        assert torch.equal(layer(x), nn.functional.linear(x, weight.bfloat16(), bias.bfloat16()))
 
 
 # Errors

@@ -1,0 +1,96 @@
+"""The product of one adapted layer, forwards and backwards, with as few passes over the tokens as it takes.
+
+    y = x W'^T + b' + (d A^T) B^T,   W' = R W,   b' = R b,   B = (alpha / r) R B_0,   d = dropout(x)
+
+The rotation is applied to the weights, which are fewer than a pack's activations, in float32 and before they are rounded.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from so8t_engine.model.frozen import dense
+from so8t_engine.model.so8t_rotation import BLOCK, rotate
+
+STRIP = 64
+"""Features of a strip whose products are taken together where only those of blocks of 8 are wanted: a matrix unit
+computes 64 x 64 no slower than 8 x 8."""
+
+
+class AdaptedProduct(torch.autograd.Function):
+    """y as above, for one layer. Its gradients agree with autograd's; W' is made again on the way back, not kept.
+
+    Args of `apply`:
+        x: (..., in).
+        dropped: d, (..., in); `x` itself where nothing is dropped.
+        a: (r, in), float32 or wider.
+        b: (out, r), scaled and rotated already, in the dtype of `a`.
+        rotations: (out / 8, 8, 8) in the dtype of `a`, or None.
+        layer: the frozen layer, see `dense`.
+
+    Returns y (..., out) in the dtype of `x`. Gradients of `a`, `b` and `rotations` come in their own dtype.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, x: Tensor, dropped: Tensor, a: Tensor, b: Tensor, rotations: Tensor | None, layer: nn.Linear
+    ) -> Tensor:  # fmt: skip
+        flat, inputs = x.reshape(-1, x.shape[-1]), dropped.reshape(-1, x.shape[-1])
+        with torch.autocast(x.device.type, enabled=False):
+            y = torch.nn.functional.linear(flat, dense(layer, x.dtype, rotations), _bias(layer, x.dtype, rotations))
+            inner = inputs @ a.to(x.dtype).T
+            y.addmm_(inner, b.to(x.dtype).T)
+        ctx.save_for_backward(inputs, inner, a, b, rotations, y if rotations is not None else None)
+        ctx.layer, ctx.shape, ctx.same = layer, x.shape, dropped is x
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, inner, a, b, rotations, y = ctx.saved_tensors
+        g = gradient.reshape(-1, gradient.shape[-1]).to(inputs.dtype)
+        down = g @ b.to(g.dtype)
+        to_x = to_dropped = to_rotations = None
+        if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
+            to_x = g @ dense(ctx.layer, g.dtype, rotations)
+            if ctx.same:
+                to_x.addmm_(down, a.to(g.dtype))
+            else:
+                to_dropped = (down @ a.to(g.dtype)).view(ctx.shape)
+            to_x = to_x.view(ctx.shape)
+        to_b = _product(g.T, inner).to(b.dtype)
+        if rotations is not None:
+            to_rotations = _to_rotations(g, y, to_b, b, rotations)
+        return to_x, to_dropped, _product(down.T, inputs).to(a.dtype), to_b, to_rotations, None
+
+
+def _bias(layer: nn.Linear, dtype: torch.dtype, rotations: Tensor | None) -> Tensor | None:
+    if layer.bias is None or rotations is None:
+        return None if layer.bias is None else layer.bias.to(dtype)
+    return rotate(rotations, layer.bias.to(rotations.dtype)).to(dtype)
+
+
+def _to_rotations(g: Tensor, y: Tensor, to_b: Tensor, b: Tensor, rotations: Tensor) -> Tensor:
+    """Gradient (out / 8, 8, 8) of R through W' and b': sum over tokens of g u^T, where u = W x + b = R^T (y - inner B^T).
+
+    The part of B is subtracted where it is small: sum g (inner B^T)^T = (sum g inner^T) B^T, and the first factor is the
+    gradient of B.
+    """
+    through = _block_products(g, y).to(b.dtype)
+    through -= to_b.unflatten(0, (-1, BLOCK)) @ b.unflatten(0, (-1, BLOCK)).mT
+    return through @ rotations
+
+
+def _block_products(one: Tensor, two: Tensor) -> Tensor:
+    """Sum over tokens of one_i two_i^T for each block i of 8 features: (tokens, 8k) twice to (k, 8, 8)."""
+    strip = STRIP if one.shape[1] % STRIP == 0 else BLOCK
+    left, right = (values.unflatten(1, (-1, strip)) for values in (one, two))
+    products = _product(left.permute(1, 2, 0), right.transpose(0, 1))
+    blocks = products.unflatten(2, (-1, BLOCK)).unflatten(1, (-1, BLOCK)).diagonal(dim1=1, dim2=3)
+    return blocks.permute(0, 3, 1, 2).flatten(0, 1)
+
+
+def _product(one: Tensor, two: Tensor) -> Tensor:
+    """one @ two, batched or not, not rounded back to half precision where the device can leave that out."""
+    if one.is_cuda and one.dtype in (torch.bfloat16, torch.float16):
+        multiply = torch.mm if one.ndim == 2 else torch.bmm
+        return multiply(one, two, out_dtype=torch.float32)
+    return one @ two
