@@ -141,6 +141,7 @@ class ModelLoaded(Event):
     dtype: str
     quantization: str
     seconds: float
+    processes: int = 1
 
 
 class TrainingPlanned(Event):
@@ -150,6 +151,32 @@ class TrainingPlanned(Event):
     steps_per_epoch: int
     rows: int
     epochs: float
+
+
+class MemoryPlanned(Event):
+    """What is in memory at once, chosen before the first step.
+
+    pack: most tokens of a pack. recomputed: of `layers` decoder layers, those that are computed twice.
+    bytes: expected on the card at the peak; room: what may be taken; None where there is no card.
+    attention: "flash" for the variable-length kernel, "rows" for one product a row. fused: whether Liger's kernels run.
+    """
+
+    pack: int
+    recomputed: int
+    layers: int
+    bytes: int | None = None
+    room: int | None = None
+    attention: str
+    fused: bool
+
+
+class PackHalved(Event):
+    """Memory was full in this step; it began again with smaller packs (or more layers computed twice)."""
+
+    step: int
+    before: int
+    after: int
+    recomputed: int
 
 
 class CheckpointPutAside(Event):

@@ -144,8 +144,8 @@ class TrainSettings(Group):
     )  # fmt: skip
     batch_size: int = setting(
         1, ge=1, le=4096, unit="rows",
-        en=("Batch size", "Rows in memory at once."),
-        ja=("バッチサイズ", "一度にメモリーに載せる行数です。"),
+        en=("Batch size", "Rows of a batch. How many are in memory at once follows from the memory, not from this."),
+        ja=("バッチサイズ", "1 バッチの行数です。一度にメモリーに載せる量は、これではなくメモリーの空きから決まります。"),
     )  # fmt: skip
     gradient_accumulation: int = setting(
         16, ge=1, le=4096, unit="batches",
@@ -184,9 +184,19 @@ class TrainSettings(Group):
     )  # fmt: skip
     gradient_checkpointing: bool = setting(
         False,
-        en=("Gradient checkpointing", "Computes activations twice and stores far fewer of them."),
-        ja=("勾配チェックポイント", "中間値を再計算して、必要なメモリーを大きく減らします。"),
+        en=("Gradient checkpointing", "Lets as many layers be computed twice as memory asks for; without a card, all of them."),
+        ja=("勾配チェックポイント", "メモリーに応じて必要な数の層だけを再計算します。GPU がなければ全層を再計算します。"),
     )
+    max_tokens: int = setting(
+        0, ge=0, le=1_048_576, unit="tokens",
+        en=("Tokens in memory at once", "Rows of a step are packed without padding up to this. 0: as many as memory allows."),
+        ja=("一度に載せるトークン数", "ステップ内の行をパディングなしで、この数まで詰めます。0 ならメモリーに応じて決めます。"),
+    )  # fmt: skip
+    memory_gib: float = setting(
+        0.0, ge=0.0, le=1024.0, unit="GiB",
+        en=("GPU memory", "What the training may take of the card. 0: all that is free, less a margin."),
+        ja=("GPU メモリー", "学習に使ってよい GPU メモリーの量です。0 なら空きから余裕を引いた全部です。"),
+    )  # fmt: skip
     label_weight: float = setting(
         1.0, gt=0, le=100,
         en=("Label weight", "Weight of the class tokens in 分類結果 against all others."),

@@ -81,7 +81,7 @@ def plan(trial: Trial) -> Finding:
     longest = len(rows[-1].ids)
     if not kept:
         return failed("data.all_too_long", where=settings.dataset, max_length=limit, longest=longest)
-    schedule = Schedule(len(kept), train.batch_size, train.gradient_accumulation, train.epochs, settings.seed)
+    schedule = Schedule(len(kept), train.batch_size * train.gradient_accumulation, train.epochs, settings.seed)
     trial.schedule, trial.longest = schedule, kept[-train.batch_size :]
     facts = {"steps": f"{schedule.steps:,}", "rows": f"{len(kept):,}", "longest": longest, "limit": limit}
     if len(kept) < len(rows):

@@ -33,9 +33,6 @@ def targets(trial: Trial) -> Finding:
     settings = trial.settings
     base = load_model(trial.base, settings.model, pick_device())
     trial.model = _attached(base, settings, settings.seed)
-    if settings.train.gradient_checkpointing:
-        base.gradient_checkpointing_enable({"use_reentrant": False})
-        base.enable_input_require_grads()
     layers = [layer for layer in trial.model.modules() if isinstance(layer, SO8TLinear)]
     trained = sum(p.numel() for p in trial.model.parameters() if p.requires_grad)
     rotated = sum(bool(layer.so8t_theta) for layer in layers)
@@ -43,33 +40,37 @@ def targets(trial: Trial) -> Finding:
 
 
 def step(trial: Trial) -> Finding:
-    """Forward and backward on the longest rows that a batch can hold: a finite loss, and a gradient in every layer."""
+    """Forward and backward on the longest rows of a batch, as one pack: a finite loss, and a gradient in every layer."""
     import torch
 
-    from so8t_engine.data.batches import collate
+    from so8t_engine.data.batches import pack
     from so8t_engine.model.load import compute_dtype, pick_device
+    from so8t_engine.model.packed import PackedModel
     from so8t_engine.model.so8t import SO8TLinear
     from so8t_engine.train.loss import answer_loss
 
     device = pick_device()
     dtype = compute_dtype(trial.settings.model.dtype, device)
-    batch = collate(trial.longest, trial.pad_id).to(device)
-    weight, begun = trial.settings.train.label_weight, time.monotonic()
-    trial.model.train()
-    with torch.enable_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        loss, sums, _ = answer_loss(trial.model, batch, weight)
+    rows = pack(trial.longest).to(device)
+    train, begun = trial.settings.train, time.monotonic()
+    model = PackedModel(trial.model)
+    model.recomputed = model.layers if train.gradient_checkpointing else 0
+    model.train()
+    with torch.enable_grad(), model.solved():
+        loss, sums, _ = answer_loss(model, rows, train.label_weight)
         scale = HALF_SCALE if dtype == torch.float16 else 1.0
-        (loss / batch.weights(weight).sum() * scale).backward()
-    if not math.isfinite(sums.nll):
-        return failed("verify.loss_bad", loss=sums.mean, dtype=str(dtype).removeprefix("torch."))
+        (loss / rows.weight(train.label_weight) * scale).backward()
+    mean = float(sums[0] / sums[1])
+    if not math.isfinite(mean):
+        return failed("verify.loss_bad", loss=mean, dtype=str(dtype).removeprefix("torch."))
     layers = {name: layer for name, layer in trial.model.named_modules() if isinstance(layer, SO8TLinear)}
     norms = {name: _gradient_norm(layer) / scale for name, layer in layers.items()}
     dead = [name for name, norm in norms.items() if not (math.isfinite(norm) and norm > 0)]
     if dead:
         return failed("verify.gradient_bad", count=len(dead), layers=len(layers), first=dead[0])
     return passed(
-        "verify.step_good", loss=f"{sums.mean:.3f}", norm=f"{math.hypot(*norms.values()):.3g}",
-        rows=len(trial.longest), tokens=f"{batch.tokens:,}", seconds=f"{time.monotonic() - begun:.1f}",
+        "verify.step_good", loss=f"{mean:.3f}", norm=f"{math.hypot(*norms.values()):.3g}",
+        rows=len(trial.longest), tokens=f"{rows.tokens:,}", seconds=f"{time.monotonic() - begun:.1f}",
     )  # fmt: skip
 
 

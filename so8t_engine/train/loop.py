@@ -5,29 +5,32 @@ import math
 import platform
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from importlib.metadata import version
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 
 from so8t_engine import checkpoint
 from so8t_engine import events as e
 from so8t_engine.data import sources
-from so8t_engine.data.batches import Batch, Schedule, collate
+from so8t_engine.data.batches import Schedule, pack, share_out
 from so8t_engine.data.split import Split, check_trainable, counts, cut
 from so8t_engine.data.template import Example, Template
 from so8t_engine.disk import write_whole
 from so8t_engine.errors import BadInput, EngineError
 from so8t_engine.model.folder import check_folder
 from so8t_engine.model.load import compute_dtype, load_model, load_tokenizer, pick_device
+from so8t_engine.model.packed import PackedModel
 from so8t_engine.model.so8t import attach, rotations_error
 from so8t_engine.runs import Run
 from so8t_engine.settings import Settings
+from so8t_engine.train.budget import choose
+from so8t_engine.train.gradient import Gradient
 from so8t_engine.train.loss import Sums, answer_loss
 from so8t_engine.train.optimizer import build_optimizer, learning_rate, set_rate
-from so8t_engine.train.pet import pet_factor, pet_penalty
+from so8t_engine.train.pet import pet_factor
+from so8t_engine.train.ranks import Ranks
 from so8t_engine.train.state import Progress, load_state, random_states, save_adapter, save_state
 from so8t_engine.train.watch import Watch
 
@@ -37,16 +40,18 @@ ROTATION_CHECK_STEPS = 10
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes")
 
 
-def train(settings: Settings, run: Run, cancel) -> Iterator[e.Event]:
+def train(settings: Settings, run: Run, cancel, ranks: Ranks | None = None) -> Iterator[e.Event]:
     """Train from the newest good checkpoint of `run`, or from the start, to the end or until `cancel` is set.
 
     Args:
         settings: of this run, frozen in its folder.
         run: locked by the caller.
-        cancel: anything with `is_set()`; looked at once a batch.
+        cancel: anything with `is_set()`; looked at once a pack.
+        ranks: the processes that share the training; None for this one alone. All of them yield the same events, the
+            first one alone writes.
 
     Yields:
-        DatasetRead, LengthsCounted, ModelLoaded, TrainingPlanned, then steps, validations, checkpoints and scores,
+        DatasetRead, LengthsCounted, ModelLoaded, TrainingPlanned, MemoryPlanned, then steps, validations, checkpoints and scores,
         then ModelSaved unless it was stopped.
 
     Raises:
@@ -55,7 +60,7 @@ def train(settings: Settings, run: Run, cancel) -> Iterator[e.Event]:
     """
     parts = yield from _read_rows(settings, run)
     try:
-        session = yield from _Session.open(settings, run, parts)
+        session = yield from _Session.open(settings, run, parts, ranks or Ranks())
         yield from session.steps(cancel)
         if not cancel.is_set():
             yield session.save_final()
@@ -76,34 +81,31 @@ def _read_rows(settings: Settings, run: Run) -> Iterator[e.Event]:
 class _Session:
     """The model, the optimizer and the rows of one try at a run."""
 
-    def __init__(self, settings: Settings, run: Run) -> None:
-        self.settings, self.run = settings, run
+    def __init__(self, settings: Settings, run: Run, ranks: Ranks) -> None:
+        self.settings, self.run, self.ranks = settings, run, ranks
         self.device = pick_device()
         self.train_rows: list[Example] = []
         self.validation_rows: list[Example] = []
         self.progress = Progress()
 
     @classmethod
-    def open(cls, settings: Settings, run: Run, parts: Split) -> Iterator[e.Event]:
+    def open(cls, settings: Settings, run: Run, parts: Split, ranks: Ranks) -> Iterator[e.Event]:
         """Encode the rows, load the model, take up the newest good checkpoint."""
-        self = cls(settings, run)
+        self = cls(settings, run, ranks)
         folder = settings.resolve(settings.base_model)
         check_folder(folder)
-        tokenizer = load_tokenizer(folder)
-        template = Template(tokenizer)
-        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else template.end_id
+        template = Template(load_tokenizer(folder))
         yield self._encode(template, parts)
         yield self._load(folder)
         train = settings.train
-        room = train.batch_size * max(len(example.ids) for example in self.train_rows)
-        self.watch = Watch(self.model, template, parts.validation, settings, room)
-        self.schedule = Schedule(
-            len(self.train_rows), train.batch_size, train.gradient_accumulation, train.epochs, settings.seed
-        )  # fmt: skip
+        batch = train.batch_size * train.gradient_accumulation
+        self.schedule = Schedule(len(self.train_rows), batch, train.epochs, settings.seed)
         yield e.TrainingPlanned(
             steps=self.schedule.steps, steps_per_epoch=self.schedule.steps_per_epoch, rows=len(self.train_rows),
             epochs=train.epochs,
         )  # fmt: skip
+        yield self._plan_memory(batch)
+        self.watch = Watch(self.adapted, template, parts.validation, settings, self.gradient.most)
         yield from self._take_up()
         return self
 
@@ -114,9 +116,7 @@ class _Session:
         lengths = [len(example.ids) for example in encoded]
         self.train_rows = [example for example in encoded if len(example.ids) <= limit]
         validation = (template.example(sample, prompt) for sample in parts.validation)
-        self.validation_rows = sorted(
-            (example for example in validation if len(example.ids) <= limit), key=lambda example: len(example.ids)
-        )  # by length: little padding, and the order does not matter for a mean
+        self.validation_rows = [example for example in validation if len(example.ids) <= limit]
         if not self.train_rows:
             where = self.settings.dataset
             raise BadInput("data.all_too_long", where=where, max_length=limit, longest=max(lengths))
@@ -129,12 +129,9 @@ class _Session:
         begun = time.monotonic()
         settings = self.settings
         dtype = compute_dtype(settings.model.dtype, self.device)
-        precision = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
-        if precision == "fp16" and self.device.type == "cpu":
+        if dtype == torch.float16 and self.device.type == "cpu":
             raise BadInput("model.no_float16", where="model.dtype")
-        AcceleratorState._reset_state(reset_partial_state=True)  # one process may train twice with other settings
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=self.device.type == "cpu")
-        set_seed(settings.seed)
+        set_seed(settings.seed + self.ranks.index)  # of dropout: each process draws its own
         base = load_model(folder, settings.model, self.device)
         parameters = sum(p.numel() for p in base.parameters())
         so8t = settings.so8t
@@ -142,17 +139,31 @@ class _Session:
             base, r=so8t.r, alpha=so8t.alpha, dropout=so8t.dropout, targets=so8t.targets, rotate=so8t.rotate,
             seed=settings.seed,
         )  # fmt: skip
-        if settings.train.gradient_checkpointing:
-            base.gradient_checkpointing_enable({"use_reentrant": False})
-            base.enable_input_require_grads()
-        optimizer = build_optimizer(self.adapted, settings.train)
-        self.model, self.optimizer = self.accelerator.prepare(self.adapted, optimizer)
+        self.model = PackedModel(self.adapted)
+        self.optimizer = build_optimizer(self.adapted, settings.train)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         return e.ModelLoaded(
             folder=str(folder), architecture=base.config.architectures[0], parameters=parameters,
             trainable=sum(p.numel() for p in self.adapted.parameters() if p.requires_grad),
             device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU",
             dtype=str(dtype).removeprefix("torch."), quantization=settings.model.quantization,
-            seconds=time.monotonic() - begun,
+            seconds=time.monotonic() - begun, processes=self.ranks.count,
+        )  # fmt: skip
+
+    def _plan_memory(self, batch: int) -> e.MemoryPlanned:
+        """Choose the size of a pack and the layers that are computed twice, and say so before the first step."""
+        train = self.settings.train
+        lengths = sorted((len(example.ids) for example in self.train_rows), reverse=True)
+        longest = max([*lengths[:1], *(len(example.ids) for example in self.validation_rows)])
+        a_step = math.ceil(sum(lengths[:batch]) / self.ranks.count)
+        budget = choose(self.model, train, longest, a_step, self.device)
+        self.model.recomputed = budget.recomputed
+        self.gradient = Gradient(
+            self.model, budget, train.label_weight, longest, self.scaler, self.ranks, self.device, nullcontext
+        )  # fmt: skip
+        return e.MemoryPlanned(
+            pack=budget.pack, recomputed=budget.recomputed, layers=self.model.layers, bytes=budget.bytes,
+            room=budget.room, attention="flash" if self.model.flash else "rows", fused=self.model.fused,
         )  # fmt: skip
 
     def _take_up(self) -> Iterator[e.Event]:
@@ -160,7 +171,7 @@ class _Session:
         for fault in faults:
             yield e.CheckpointPutAside(folder=fault.where, reason=str(fault))
         if found:
-            self.progress = load_state(found.folder, self.adapted, self.optimizer.optimizer, self.accelerator.scaler)
+            self.progress = load_state(found.folder, self.adapted, self.optimizer, self.scaler)
             before, now = found.manifest["fingerprints"].get("libraries", {}), _libraries()
             changed = [f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
             yield e.Resumed(step=found.step, checkpoint=str(found.folder), changed=", ".join(changed))
@@ -173,7 +184,7 @@ class _Session:
         yield from self._validate(cancel)  # left out when the last try was stopped in it
         while self.progress.step < total:
             states = random_states()
-            done = self._step(cancel)
+            done = yield from self._step(cancel)
             if done is None:  # stopped within the step: its part counts for nothing, its random draws neither
                 if self.progress.step > last_saved:
                     yield self._save("stop", states)
@@ -192,37 +203,30 @@ class _Session:
                 yield from self.watch.look(self.progress.step, cancel)
         yield from self.watch.look(total, cancel)  # behind the last checkpoint: a stop in it costs no step
 
-    def _step(self, cancel) -> e.StepFinished | None:
+    def _step(self, cancel) -> Iterator[e.Event]:
+        """One optimizer step; returns its StepFinished, or None when it was stopped."""
         begun = time.monotonic()
         train, step = self.settings.train, self.progress.step
-        batches = [self._batch(self.train_rows, rows) for rows in self.schedule.batches(step)]
-        weight = sum(float(batch.weights(train.label_weight).sum()) for batch in batches)
-        tokens = sum(batch.tokens for batch in batches)
+        examples = [self.train_rows[row] for row in self.schedule.step_rows(step)]
         pet = train.pet_weight * pet_factor(step / self.schedule.steps)
-        sums = Sums()
-        for batch in batches:
-            if cancel.is_set():
-                self.optimizer.zero_grad()
-                return None
-            loss, part, hidden = answer_loss(self.model, batch.to(self.device), train.label_weight, pet > 0)
-            loss = loss / weight
-            if hidden is not None:
-                loss = loss + pet * pet_penalty(hidden, batch.mask.to(self.device)) / len(batches)
-            self.accelerator.backward(loss)
-            sums.add(part)
+        sums = yield from self.gradient.of_step(examples, step + 1, pet, cancel)
+        if sums is None:
+            return None
         if not math.isfinite(sums.nll):
             raise EngineError("train.diverged", where=f"step {step + 1}", step=step + 1)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), train.max_grad_norm)
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.gradient.parameters, train.max_grad_norm)
         rate = learning_rate(step, self.schedule.steps, train)
-        set_rate(self.optimizer.optimizer, rate)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        set_rate(self.optimizer, rate)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.gradient.drop()
         self.progress.step = step + 1
         measured = (step + 1) % ROTATION_CHECK_STEPS == 0 or step + 1 == self.schedule.steps
         return e.StepFinished(
             step=step + 1, epoch=(step + 1) / self.schedule.steps_per_epoch, loss=sums.mean,
-            label_nll=sums.label_mean, learning_rate=rate, gradient_norm=float(norm), tokens=tokens,
-            seconds=time.monotonic() - begun,
+            label_nll=sums.label_mean, learning_rate=rate, gradient_norm=float(norm),
+            tokens=sum(len(example.ids) for example in examples), seconds=time.monotonic() - begun,
             rotation_error=rotations_error(self.adapted) if measured and self.settings.so8t.rotate else None,
         )  # fmt: skip
 
@@ -234,16 +238,18 @@ class _Session:
         if not due or not self.validation_rows:
             return
         begun = time.monotonic()
-        sums = Sums()
-        size = self.settings.train.batch_size
+        sums = torch.zeros(4, dtype=torch.float64, device=self.device)
+        shared = share_out([len(example.ids) for example in self.validation_rows], self.gradient.most)
         self.model.eval()
-        for start in range(0, len(self.validation_rows), size):
-            if cancel.is_set():
+        for rows in shared[self.ranks.index :: self.ranks.count]:
+            if cancel.is_set() and self.ranks.count == 1:
                 self.model.train()
                 return
-            rows = range(start, min(start + size, len(self.validation_rows)))
-            sums.add(answer_loss(self.model, self._batch(self.validation_rows, rows).to(self.device), 1.0)[1])
+            part = pack([self.validation_rows[row] for row in rows]).to(self.device)
+            sums += answer_loss(self.model, part, 1.0)[1]
         self.model.train()
+        nll, tokens, label_nll, labels = self.ranks.add(sums).tolist()
+        sums = Sums(nll, int(tokens), label_nll, int(labels))
         self.progress.validated = step
         best = self.progress.best is None or sums.mean < self.progress.best
         yield e.ValidationFinished(
@@ -277,7 +283,7 @@ class _Session:
             self.run.checkpoints,
             self.progress.step,
             lambda folder: save_state(
-                folder, self.adapted, self.optimizer.optimizer, self.accelerator.scaler, self.progress, states
+                folder, self.adapted, self.optimizer, self.scaler, self.progress, states
             ),
             self._fingerprints(),
             self.settings.checkpoint.keep,
@@ -293,9 +299,6 @@ class _Session:
     def _fingerprints(self) -> dict:
         record = self.run.record
         return {"settings": record["settings"], "dataset": record["dataset"], "libraries": _libraries()}
-
-    def _batch(self, examples: list[Example], rows) -> Batch:
-        return collate([examples[row] for row in rows], self.pad_id)
 
 
 def _libraries() -> dict[str, str]:

@@ -18,7 +18,7 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Op
     ]
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.learning_rate)
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)  # one kernel for all of them
     import bitsandbytes
 
     kind = bitsandbytes.optim.PagedAdamW8bit if settings.optimizer == "paged_adamw_8bit" else bitsandbytes.optim.AdamW8bit

@@ -1,27 +1,24 @@
 """PET: a penalty on how sharply the last hidden states bend along the sequence (optional, off by default)."""
 
-import torch
 from torch import Tensor
 
 PHASES = ((1 / 3, 0.1), (2 / 3, 0.5), (1.0, 1.0))
 """Part of `pet_weight` in force until that part of the run: exploring, settling, smoothing."""
 
 
-def pet_penalty(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared second difference, mean over (h[t+1] - 2 h[t] + h[t-1])^2, of real tokens.
+def pet_penalty(hidden: Tensor, positions: Tensor) -> Tensor:
+    """Sum over places of the mean squared second difference (h[t+1] - 2 h[t] + h[t-1])^2 within a row.
 
     Args:
-        hidden: (rows, length, features).
-        mask: (rows, length), 1 on real tokens; padding and differences that touch it do not count.
+        hidden: (tokens, features), rows one after the other.
+        positions: (tokens,), from 0 in each row; differences that would reach into another row don't count.
 
     Returns:
-        Scalar in float32; 0 when no row has three tokens.
+        Scalar in float32; 0 when no row has three tokens. Divide by the number of such places (`Pack.bends`).
     """
     hidden = hidden.float()
-    bend = hidden[:, 2:] - 2 * hidden[:, 1:-1] + hidden[:, :-2]
-    whole = (mask[:, 2:] * mask[:, 1:-1] * mask[:, :-2]).unsqueeze(-1).to(bend.dtype)
-    count = whole.sum() * hidden.shape[-1]
-    return (bend.square() * whole).sum() / torch.clamp(count, min=1)
+    bend = hidden[2:] - 2 * hidden[1:-1] + hidden[:-2]
+    return (bend.square().mean(dim=1) * (positions[2:] >= 2)).sum()
 
 
 def pet_factor(progress: float) -> float:

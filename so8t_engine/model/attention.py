@@ -1,0 +1,97 @@
+"""Attention within each row of a pack, through transformers' own interface for attention functions.
+
+A pack is one long sequence of rows that must not see each other. On a card with flash attention torch's
+variable-length kernel takes the borders as they are; elsewhere each row is a causal product of its own, so that nothing
+is padded and no mask is made.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+PACKED = "packed"
+"""The name under which transformers knows this attention. Without `rows` it is "sdpa"."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where the rows of a pack lie.
+
+    starts: (rows + 1,) int32 on the device of the pack: row i is [starts[i], starts[i + 1]).
+    lengths: of each row, in tokens.
+    flash: whether the variable-length kernel is used.
+    """
+
+    starts: Tensor
+    lengths: tuple[int, ...]
+    flash: bool
+
+
+def flash_works(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
+    """Whether the variable-length kernel runs here, there and back, and gives what the plain path gives.
+
+    Tried, not asked for: builds and cards without it differ in how they say so.
+    """
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return False
+    draw = torch.Generator(device).manual_seed(0)
+    values = torch.randn(3, 24, 2, head_dim, generator=draw, device=device, dtype=dtype)
+    starts = torch.tensor([0, 16, 24], dtype=torch.int32, device=device)
+    found = []
+    try:
+        for flash in (True, False):
+            query, key, value = (part.detach().requires_grad_() for part in values)
+            answer = attend(query, key, value, Rows(starts, (16, 8), flash), head_dim**-0.5)
+            answer.sum().backward()
+            found.append(torch.stack([answer, query.grad, key.grad, value.grad]).float())
+    except (ImportError, RuntimeError, NotImplementedError, TypeError, AttributeError):
+        return False
+    return bool((found[0] - found[1]).norm() < 0.02 * found[1].norm())
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, rows: Rows, scale: float) -> Tensor:
+    """Causal attention of each row with itself.
+
+    Args:
+        query: (tokens, heads, dim).
+        key, value: (tokens, heads of keys, dim); each serves heads / heads of keys neighbouring heads.
+        scale: of the products.
+
+    Returns (tokens, heads, dim).
+    """
+    grouped = query.shape[1] != key.shape[1]
+    if rows.flash:
+        from torch.nn.attention.varlen import varlen_attn
+
+        if grouped:
+            key, value = (part.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for part in (key, value))
+        longest = max(rows.lengths)
+        return varlen_attn(
+            query, key, value, rows.starts, rows.starts, longest, longest, scale=scale, window_size=(-1, 0)
+        )  # fmt: skip
+    answers = [
+        scaled_dot_product_attention(
+            q.transpose(0, 1)[None], k.transpose(0, 1)[None], v.transpose(0, 1)[None], is_causal=True, scale=scale,
+            enable_gqa=grouped,
+        )[0].transpose(0, 1)
+        for q, k, v in zip(*(part.split(rows.lengths) for part in (query, key, value)), strict=True)
+    ]  # fmt: skip
+    return torch.cat(answers)
+
+
+def _packed(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, scaling=None, rows: Rows | None = None, **more):
+    """What transformers calls: (1, heads, tokens, dim) in, (1, tokens, heads, dim) out."""
+    if rows is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **more)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    answer = attend(*(part[0].transpose(0, 1) for part in (query, key, value)), rows, scale)
+    return answer[None], None
+
+
+AttentionInterface.register(PACKED, _packed)
+AttentionMaskInterface.register(PACKED, sdpa_mask)

@@ -1,0 +1,127 @@
+"""The gradient of a step: pack by pack, process by process, whatever memory allows."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from so8t_engine.data.batches import Pack, pack, share_out
+from so8t_engine.data.template import Example
+from so8t_engine.events import PackHalved
+from so8t_engine.model.packed import PackedModel
+from so8t_engine.train.budget import Budget
+from so8t_engine.train.loss import Sums, answer_loss
+from so8t_engine.train.pet import pet_penalty
+from so8t_engine.train.ranks import Ranks
+from so8t_engine.train.state import random_states, restore_random
+
+GOOD, STOPPED, FULL = 0, 1, 2
+"""How a process came through its packs; the worst of all counts."""
+
+
+class Gradient:
+    """Adds up the gradient of a step in the parameters' `grad`.
+
+    A row weighs as much in a step whatever pack it lies in: the weights of all learned tokens of the step are its divisor.
+
+    Args:
+        model: on `device`, with its adapter.
+        budget: what a pack may be; halved here when memory is full all the same.
+        label_weight, pet_weight: see TrainSettings.
+        longest: tokens of the longest row: no pack can be smaller.
+        scaler: of the loss, for float16.
+        ranks: the processes that share each step out.
+        phase: called with "data", "forward" or "backward", gives the context in which that part runs.
+    """
+
+    def __init__(
+        self, model: PackedModel, budget: Budget, label_weight: float, longest: int, scaler, ranks: Ranks,
+        device: torch.device, phase,
+    ) -> None:  # fmt: skip
+        self.model, self.most, self.label_weight, self.longest = model, budget.pack, label_weight, longest
+        self.may_recompute = budget.recomputed > 0
+        self.scaler, self.ranks, self.device, self.phase = scaler, ranks, device, phase
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def of_step(self, examples: Sequence[Example], step: int, pet: float, cancel) -> Iterator[PackHalved]:
+        """Add up the gradient of `examples`; yields what had to change for memory, returns the `Sums` of all processes.
+
+        Returns None when it was stopped; the gradients are then empty, as before. `cancel` is looked at once a pack.
+        Raises torch.OutOfMemoryError when even the longest row finds no room.
+        """
+        states = random_states()
+        while True:
+            how, sums = self._add_up(examples, step, pet, cancel)
+            if how == GOOD:
+                self.ranks.add_gradients(self.parameters)
+                return sums
+            self.drop()
+            if how == STOPPED:
+                return None
+            torch.cuda.empty_cache()
+            restore_random(states)  # the step begins again with the same draws
+            before = self.most
+            self._make_room()
+            yield PackHalved(step=step, before=before, after=self.most, recomputed=self.model.recomputed)
+
+    def drop(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def packs(self, examples: Sequence[Example]) -> list[list[Example]]:
+        """This process's packs of a step. All processes have as many, some of them maybe empty."""
+        shared = share_out([len(example.ids) for example in examples], self.most, self.ranks.count)
+        return [[examples[row] for row in rows] for rows in shared[self.ranks.index :: self.ranks.count]]
+
+    def _add_up(self, examples: Sequence[Example], step: int, pet: float, cancel) -> tuple[int, Sums | None]:
+        # float64 and on the device: read once, at the end, so that the card is never waited for in between.
+        sums = torch.zeros(5, dtype=torch.float64, device=self.device)
+        try:
+            with self.phase("data"):
+                packs = [pack(rows) for rows in self.packs(examples) if rows]
+                weight, bends = self._divisors(examples)
+            for part in packs:
+                if cancel.is_set():
+                    sums[4] = STOPPED
+                    break
+                self._add_pack(part, weight, pet / max(1, bends), sums)
+        except torch.OutOfMemoryError:
+            sums[4] = FULL
+        return self._settle(sums)
+
+    def _settle(self, sums: torch.Tensor) -> tuple[int, Sums | None]:
+        flags = torch.zeros(3, dtype=torch.float64, device=self.device)
+        flags[int(sums[4])] = 1
+        nll, tokens, label_nll, labels, *found = self.ranks.add(torch.cat([sums[:4], flags])).tolist()
+        how = max(flag for flag in (GOOD, STOPPED, FULL) if found[flag])
+        return how, Sums(nll, int(tokens), label_nll, int(labels)) if how == GOOD else None
+
+    def _divisors(self, examples: Sequence[Example]) -> tuple[float, int]:
+        """The weight of all learned tokens of the step, and its places with a second difference."""
+        weight = sum(
+            len(example.ids) - example.answer_start + (self.label_weight - 1) * (example.label[1] - example.label[0] if example.label else 0)
+            for example in examples
+        )  # fmt: skip
+        return weight, sum(max(0, len(example.ids) - 2) for example in examples)
+
+    def _add_pack(self, part: Pack, weight: float, pet: float, sums: torch.Tensor) -> None:
+        with self.phase("data"):
+            part = part.to(self.device)
+        with self.model.solved():
+            with self.phase("forward"):
+                weighted, own, hidden = answer_loss(self.model, part, self.label_weight)
+                loss = weighted / weight
+                if pet > 0:
+                    loss = loss + pet * pet_penalty(hidden, part.positions)
+            with self.phase("backward"):
+                self.scaler.scale(loss).backward()
+        sums[:4] += own
+
+    def _make_room(self) -> None:
+        """Halve the pack; when it can't be smaller, compute every layer twice, if the settings allow that at all."""
+        if self.most > self.longest:
+            self.most = max(self.longest, self.most // 2)
+        elif self.may_recompute and self.model.recomputed < self.model.layers:
+            self.model.recomputed = self.model.layers
+        else:
+            raise torch.OutOfMemoryError(f"no room for a row of {self.longest} tokens")
