@@ -1,4 +1,4 @@
-"""Attention within each row of a pack, through transformers' own interface for attention functions.
+"""Attention within each row of a pack.
 
 A pack is one long sequence of rows that must not see each other. On a card with flash attention torch's
 variable-length kernel takes the borders as they are; elsewhere each row is a causal product of its own, so that nothing
@@ -10,12 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
-
-PACKED = "packed"
-"""The name under which transformers knows this attention. Without `rows` it is "sdpa"."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ def flash_works(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool
     try:
         for flash in (True, False):
             query, key, value = (part.detach().requires_grad_() for part in values)
-            answer = attend(query, key, value, Rows(starts, (16, 8), flash), head_dim**-0.5)
+            answer = attend(query, key, value, Rows(starts, (16, 8), flash))
             answer.sum().backward()
             found.append(torch.stack([answer, query.grad, key.grad, value.grad]).float())
     except (ImportError, RuntimeError, NotImplementedError, TypeError, AttributeError):
@@ -54,13 +48,12 @@ def flash_works(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool
     return bool((found[0] - found[1]).norm() < 0.02 * found[1].norm())
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, rows: Rows, scale: float) -> Tensor:
-    """Causal attention of each row with itself.
+def attend(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """Causal attention of each row with itself, scaled by 1 / sqrt(dim).
 
     Args:
         query: (tokens, heads, dim).
         key, value: (tokens, heads of keys, dim); each serves heads / heads of keys neighbouring heads.
-        scale: of the products.
 
     Returns (tokens, heads, dim).
     """
@@ -71,27 +64,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: Rows, scale: float) 
         if grouped:
             key, value = (part.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for part in (key, value))
         longest = max(rows.lengths)
-        return varlen_attn(
-            query, key, value, rows.starts, rows.starts, longest, longest, scale=scale, window_size=(-1, 0)
-        )  # fmt: skip
+        # Contiguous: a part of the projection would keep all of it in memory for the way back.
+        return varlen_attn(query, key, value.contiguous(), rows.starts, rows.starts, longest, longest, window_size=(-1, 0))
     answers = [
         scaled_dot_product_attention(
-            q.transpose(0, 1)[None], k.transpose(0, 1)[None], v.transpose(0, 1)[None], is_causal=True, scale=scale,
-            enable_gqa=grouped,
+            q.transpose(0, 1)[None], k.transpose(0, 1)[None], v.transpose(0, 1)[None], is_causal=True, enable_gqa=grouped
         )[0].transpose(0, 1)
         for q, k, v in zip(*(part.split(rows.lengths) for part in (query, key, value)), strict=True)
     ]  # fmt: skip
     return torch.cat(answers)
-
-
-def _packed(module, query: Tensor, key: Tensor, value: Tensor, attention_mask, scaling=None, rows: Rows | None = None, **more):
-    """What transformers calls: (1, heads, tokens, dim) in, (1, tokens, heads, dim) out."""
-    if rows is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **more)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    answer = attend(*(part[0].transpose(0, 1) for part in (query, key, value)), rows, scale)
-    return answer[None], None
-
-
-AttentionInterface.register(PACKED, _packed)
-AttentionMaskInterface.register(PACKED, sdpa_mask)

@@ -1,4 +1,8 @@
-"""A causal language model that reads packs: embeddings, decoder layers and last norm, without its own masks."""
+"""A causal language model that reads packs: the arithmetic of Phi-3 and of the Llama family, on a model of transformers.
+
+transformers' own forward pads, masks and caches, which a pack has no use for; the layers, their weights and their adapters
+are the model's own.
+"""
 
 import torch
 from peft import PeftModel
@@ -6,16 +10,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from so8t_engine.data.batches import Pack
-from so8t_engine.model.attention import PACKED, Rows, flash_works
-from so8t_engine.model.kernels import fuse
+from so8t_engine.model.attention import Rows, attend, flash_works
+from so8t_engine.model.pieces import pick
 from so8t_engine.model.so8t import rotations_solved
 
 
 class PackedModel(nn.Module):
     """`model`, as it reads packs.
-
-    Phi-3 and the Llama family have the same parts under the same names; what transformers adds around them (masks for
-    padding, caches) a pack has no use for.
 
     Args:
         model: with its adapter; it goes on to answer in its own way too.
@@ -26,13 +27,15 @@ class PackedModel(nn.Module):
         super().__init__()
         self.model, self.recomputed = model, recomputed
         whole = model.get_base_model()
-        whole.set_attn_implementation(PACKED)
         self._inner = [whole.model]  # in a list, so that its parameters are not named twice
         self.head: nn.Linear = whole.get_output_embeddings()
+        self.config = whole.config
         weight = whole.model.embed_tokens.weight
-        self.flash = flash_works(weight.device, weight.dtype, whole.model.layers[0].self_attn.head_dim)
-        self.fused = fuse(whole)
-        self._random = any(part.p > 0 for part in model.modules() if isinstance(part, nn.Dropout))
+        self._head_dim: int = whole.model.layers[0].self_attn.head_dim
+        self.flash = flash_works(weight.device, weight.dtype, self._head_dim)
+        self.pieces = pick(weight.device, weight.dtype)
+        self._drops = any(part.p > 0 for part in model.modules() if isinstance(part, nn.Dropout))
+        self._rope: tuple[Tensor, Tensor] | None = None
 
     @property
     def layers(self) -> int:
@@ -42,19 +45,49 @@ class PackedModel(nn.Module):
     def forward(self, pack: Pack) -> Tensor:
         """The last hidden states (tokens, hidden), normed. Within `rotations_solved` where a way back is taken."""
         inner = self._inner[0]
-        hidden = inner.embed_tokens(pack.ids[None])
-        rope = inner.rotary_emb(hidden, pack.positions[None])
-        more = {
-            "attention_mask": None, "position_ids": None, "position_embeddings": rope,
-            "rows": Rows(pack.starts, pack.lengths, self.flash),
-        }  # fmt: skip
+        hidden = inner.embed_tokens(pack.ids)
+        rope = tuple(table[pack.positions] for table in self._table(max(pack.lengths), hidden))
+        rows = Rows(pack.starts, pack.lengths, self.flash)
         for number, layer in enumerate(inner.layers):
             if number < self.recomputed and torch.is_grad_enabled():
-                hidden = checkpoint(layer, hidden, use_reentrant=False, preserve_rng_state=self._random, **more)
+                hidden = checkpoint(
+                    self._layer, layer, hidden, rope, rows, use_reentrant=False, preserve_rng_state=self._drops
+                )  # fmt: skip
             else:
-                hidden = layer(hidden, **more)
-        return inner.norm(hidden)[0]
+                hidden = self._layer(layer, hidden, rope, rows)
+        return self._norm(inner.norm, hidden)
 
     def solved(self):
         """See `rotations_solved`."""
         return rotations_solved(self.model)
+
+    def _layer(self, layer: nn.Module, hidden: Tensor, rope: tuple[Tensor, Tensor], rows: Rows) -> Tensor:
+        attention = layer.self_attn
+        query, key, value = self._projected(attention, self._norm(layer.input_layernorm, hidden))
+        query, key = self.pieces.turn(query, key, *rope)
+        hidden = hidden + attention.o_proj(attend(query, key, value, rows).flatten(1))
+        gate, up = self._gated(layer.mlp, self._norm(layer.post_attention_layernorm, hidden))
+        return hidden + layer.mlp.down_proj(self.pieces.gate(gate, up))
+
+    def _projected(self, attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value, each (tokens, its heads, dim)."""
+        dim, heads, keys = self._head_dim, self.config.num_attention_heads, self.config.num_key_value_heads
+        if hasattr(attention, "qkv_proj"):  # Phi-3
+            return attention.qkv_proj(x).unflatten(1, (-1, dim)).split((heads, keys, keys), dim=1)
+        return tuple(part(x).unflatten(1, (-1, dim)) for part in (attention.q_proj, attention.k_proj, attention.v_proj))
+
+    def _gated(self, mlp: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        if hasattr(mlp, "gate_up_proj"):  # Phi-3
+            return mlp.gate_up_proj(x).chunk(2, dim=1)
+        return mlp.gate_proj(x), mlp.up_proj(x)
+
+    def _norm(self, norm: nn.Module, x: Tensor) -> Tensor:
+        return self.pieces.norm(x, norm.weight, norm.variance_epsilon)
+
+    def _table(self, longest: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin (longest or more, dim / 2) of each position: made once, since the model's own looks at every pack
+        anew, and waits for the card to do so."""
+        if self._rope is None or len(self._rope[0]) < longest:
+            places = torch.arange(longest, device=like.device)[None]
+            self._rope = tuple(table[0, :, : table.shape[-1] // 2] for table in self._inner[0].rotary_emb(like, places))
+        return self._rope
