@@ -60,7 +60,7 @@ def step(trial: Trial) -> Finding:
         loss, sums, _ = answer_loss(model, rows, train.label_weight)
         scale = HALF_SCALE if dtype == torch.float16 else 1.0
         (loss / rows.weight(train.label_weight) * scale).backward()
-    mean = float(sums[0] / sums[1])
+    mean = float(sums[0]) / len(rows.targets)
     if not math.isfinite(mean):
         return failed("verify.loss_bad", loss=mean, dtype=str(dtype).removeprefix("torch."))
     layers = {name: layer for name, layer in trial.model.named_modules() if isinstance(layer, SO8TLinear)}

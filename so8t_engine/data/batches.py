@@ -7,6 +7,7 @@ rows in the same order.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 import torch
@@ -24,7 +25,6 @@ class Pack:
     places: (learned,) int64, where in the pack the next token is learned.
     targets: (learned,) int64, those next tokens.
     label: (learned,) bool, True where the target is part of the class in 分類結果.
-    labels: rows that show a class.
     """
 
     ids: torch.Tensor
@@ -34,26 +34,25 @@ class Pack:
     places: torch.Tensor
     targets: torch.Tensor
     label: torch.Tensor
-    labels: int
 
     @property
     def tokens(self) -> int:
         """All of them are real."""
         return sum(self.lengths)
 
-    @property
-    def bends(self) -> int:
-        """Places with two tokens of the same row before them."""
-        return sum(max(0, length - 2) for length in self.lengths)
-
     def weight(self, label_weight: float) -> float:
         """Sum of the weights of the learned tokens: `label_weight` for those of a class, 1 for the others."""
         return len(self.targets) + (label_weight - 1) * int(self.label.sum())
 
     def to(self, device: torch.device) -> "Pack":
-        """The same pack on `device`."""
-        moved = {name: getattr(self, name).to(device) for name in ("ids", "positions", "starts", "places", "targets", "label")}
-        return Pack(**moved, lengths=self.lengths, labels=self.labels)
+        """The same pack on `device`; a card copies it while it computes."""
+        if device.type == "cpu":
+            return self
+        moved = {
+            name: getattr(self, name).pin_memory().to(device, non_blocking=True)
+            for name in ("ids", "positions", "starts", "places", "targets", "label")
+        }
+        return Pack(**moved, lengths=self.lengths)
 
 
 @dataclass(frozen=True)
@@ -81,11 +80,13 @@ class Schedule:
     def step_rows(self, step: int) -> list[int]:
         """The row numbers of `step` (from 0)."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        return self._order(epoch)[place * self.batch : (place + 1) * self.batch]
+        return _order(self.rows, self.seed, epoch)[place * self.batch : (place + 1) * self.batch]
 
-    def _order(self, epoch: int) -> list[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        return torch.randperm(self.rows, generator=generator).tolist()
+
+@lru_cache(maxsize=2)
+def _order(rows: int, seed: int, epoch: int) -> list[int]:
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(rows, generator=generator).tolist()
 
 
 def share_out(lengths: Sequence[int], most: int, multiple: int = 1) -> list[list[int]]:
@@ -138,5 +139,5 @@ def pack(examples: Sequence[Example]) -> Pack:
     return Pack(
         ids=ids, positions=torch.cat([torch.arange(length) for length in lengths]),
         starts=torch.tensor(starts, dtype=torch.int32), lengths=lengths, places=learned, targets=ids[learned + 1],
-        label=label[learned], labels=sum(example.label is not None for example in examples),
+        label=label[learned],
     )  # fmt: skip

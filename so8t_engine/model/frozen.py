@@ -5,6 +5,8 @@ takes outlying features out, which is what makes it slow. Here its 8-bit weights
 integers and the scale of each row are read, the product is made of floats.
 """
 
+from functools import cache
+
 import torch
 from bitsandbytes import matmul_4bit
 from bitsandbytes.functional import dequantize_4bit
@@ -90,6 +92,8 @@ def dense(layer: nn.Linear, dtype: torch.dtype, rotations: Tensor | None = None)
         rotations: (out / 8, 8, 8) float32 or float64, applied before the one rounding to `dtype`: what is multiplied is
             then what an export folds, to that rounding.
     """
+    if isinstance(layer, Int8Linear) and layer.weight.is_cuda and _kernel():
+        return _kernel()(layer.weight, layer.scale, dtype, None if rotations is None else rotations.contiguous())
     if rotations is None:
         return _read(layer, dtype)
     wide = _read(layer, rotations.dtype)
@@ -104,3 +108,21 @@ def _read(layer: nn.Linear, dtype: torch.dtype) -> Tensor:
     if isinstance(layer, Int4Linear):
         return dequantize_4bit(weight.data, weight.quant_state).to(dtype)
     return weight.to(dtype)
+
+
+@cache
+def _kernel():
+    """`int8_kernel.read` where it runs and reads what plain torch reads; tried once, else None."""
+    draw = torch.Generator("cuda").manual_seed(0)
+    weight = torch.randint(-LARGEST, LARGEST + 1, (16, 700), generator=draw, device="cuda", dtype=torch.int8)
+    scale = torch.rand(16, generator=draw, device="cuda")
+    turn = torch.randn(2, BLOCK, BLOCK, generator=draw, device="cuda")
+    try:
+        from so8t_engine.model.int8_kernel import read
+
+        plain, turned = read(weight, scale, torch.float32, None), read(weight, scale, torch.float32, turn)
+    except Exception:  # no Triton, or Triton without a compiler: each raises its own
+        return None
+    wanted = weight * scale[:, None]
+    same = torch.equal(plain, wanted)
+    return read if same and torch.allclose(turned, (turn @ wanted.unflatten(0, (-1, BLOCK))).flatten(0, 1), atol=1e-4) else None

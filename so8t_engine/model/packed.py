@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from so8t_engine.data.batches import Pack
 from so8t_engine.model.attention import Rows, attend, flash_works
 from so8t_engine.model.pieces import pick
-from so8t_engine.model.so8t import rotations_solved
+from so8t_engine.model.so8t import SO8TLinear, rotations_solved
 
 
 class PackedModel(nn.Module):
@@ -34,6 +34,7 @@ class PackedModel(nn.Module):
         self._head_dim: int = whole.model.layers[0].self_attn.head_dim
         self.flash = flash_works(weight.device, weight.dtype, self._head_dim)
         self.pieces = pick(weight.device, weight.dtype)
+        self._rotated = [layer for layer in model.modules() if isinstance(layer, SO8TLinear) and layer.so8t_theta]
         self._drops = any(part.p > 0 for part in model.modules() if isinstance(part, nn.Dropout))
         self._rope: tuple[Tensor, Tensor] | None = None
 
@@ -59,7 +60,7 @@ class PackedModel(nn.Module):
 
     def solved(self):
         """See `rotations_solved`."""
-        return rotations_solved(self.model)
+        return rotations_solved(self._rotated)
 
     def _layer(self, layer: nn.Module, hidden: Tensor, rope: tuple[Tensor, Tensor], rows: Rows) -> Tensor:
         attention = layer.self_attn

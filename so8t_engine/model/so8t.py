@@ -257,26 +257,22 @@ def read_config(folder: Path) -> SO8TConfig:
 
 
 @contextmanager
-def rotations_solved(model: nn.Module) -> Iterator[None]:
-    """Within it the active adapters' rotations of all layers are solved, in one batch.
+def rotations_solved(layers: Sequence[SO8TLinear]) -> Iterator[None]:
+    """Within it the active adapters' rotations of all `layers` are solved, in one batch.
 
     On a GPU that takes some fifty launches instead of fifty a layer. The way back of what was computed within must be
     taken within, too; the parameters must not change meanwhile.
     """
-    layers = [
-        (layer, name)
-        for layer in model.modules() if isinstance(layer, SO8TLinear)
-        for name in layer.active_adapters if name in layer.so8t_theta
-    ]  # fmt: skip
-    thetas = [layer.so8t_theta[name] for layer, name in layers]
+    found = [(layer, name) for layer in layers for name in layer.active_adapters if name in layer.so8t_theta]
+    thetas = [layer.so8t_theta[name] for layer, name in found]
     if thetas:
         parts = rotation(torch.cat(thetas)).split([len(theta) for theta in thetas])
-        for (layer, name), part in zip(layers, parts, strict=True):
+        for (layer, name), part in zip(found, parts, strict=True):
             layer.solved[name] = part
     try:
         yield
     finally:
-        for layer, _ in layers:
+        for layer, _ in found:
             layer.solved.clear()
 
 

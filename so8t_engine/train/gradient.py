@@ -43,17 +43,20 @@ class Gradient:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def of_step(self, examples: Sequence[Example], step: int, pet: float, cancel) -> Iterator[PackHalved]:
-        """Add up the gradient of `examples`; yields what had to change for memory, returns the `Sums` of all processes.
+        """Add up the gradient of `examples` over all processes; yields what had to change for memory.
 
-        Returns None when it was stopped; the gradients are then empty, as before. `cancel` is looked at once a pack.
-        Raises torch.OutOfMemoryError when even the longest row finds no room.
+        Returns a function that gives the step's `Sums`, and waits for the card to do so; None when it was stopped: the
+        gradients are then empty, as before. `cancel` is looked at once a pack. Raises torch.OutOfMemoryError when even
+        the longest row finds no room.
         """
         states = random_states()
         while True:
-            how, sums = self._add_up(examples, step, pet, cancel)
+            sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+            how = self._worst(self._add_up(examples, pet, cancel, sums))
             if how == GOOD:
                 self.ranks.add_gradients(self.parameters)
-                return sums
+                self.ranks.add(sums)
+                return lambda: self.read(sums, examples)
             self.drop()
             if how == STOPPED:
                 return None
@@ -73,36 +76,28 @@ class Gradient:
         shared = share_out([len(example.ids) for example in examples], self.most, self.ranks.count)
         return [[examples[row] for row in rows] for rows in shared[self.ranks.index :: self.ranks.count]]
 
-    def _add_up(self, examples: Sequence[Example], step: int, pet: float, cancel) -> tuple[int, Sums | None]:
-        # float64 and on the device: read once, at the end, so that the card is never waited for in between.
-        sums = torch.zeros(5, dtype=torch.float64, device=self.device)
+    def _add_up(self, examples: Sequence[Example], pet: float, cancel, sums: torch.Tensor) -> int:
+        """Go through this process's packs; whether it came to their end."""
         try:
             with self.phase("data"):
                 packs = [pack(rows) for rows in self.packs(examples) if rows]
-                weight, bends = self._divisors(examples)
+                weight = sum(_weight(example, self.label_weight) for example in examples)
+                bends = sum(max(0, len(example.ids) - 2) for example in examples)
             for part in packs:
                 if cancel.is_set():
-                    sums[4] = STOPPED
-                    break
+                    return STOPPED
                 self._add_pack(part, weight, pet / max(1, bends), sums)
         except torch.OutOfMemoryError:
-            sums[4] = FULL
-        return self._settle(sums)
+            return FULL
+        return GOOD
 
-    def _settle(self, sums: torch.Tensor) -> tuple[int, Sums | None]:
-        flags = torch.zeros(3, dtype=torch.float64, device=self.device)
-        flags[int(sums[4])] = 1
-        nll, tokens, label_nll, labels, *found = self.ranks.add(torch.cat([sums[:4], flags])).tolist()
-        how = max(flag for flag in (GOOD, STOPPED, FULL) if found[flag])
-        return how, Sums(nll, int(tokens), label_nll, int(labels)) if how == GOOD else None
-
-    def _divisors(self, examples: Sequence[Example]) -> tuple[float, int]:
-        """The weight of all learned tokens of the step, and its places with a second difference."""
-        weight = sum(
-            len(example.ids) - example.answer_start + (self.label_weight - 1) * (example.label[1] - example.label[0] if example.label else 0)
-            for example in examples
-        )  # fmt: skip
-        return weight, sum(max(0, len(example.ids) - 2) for example in examples)
+    def _worst(self, how: int) -> int:
+        """How the process fared that fared worst: all of them go on alike."""
+        if self.ranks.count == 1:
+            return how
+        found = torch.zeros(3, device=self.device)
+        found[how] = 1
+        return max(flag for flag, count in enumerate(self.ranks.add(found).tolist()) if count)
 
     def _add_pack(self, part: Pack, weight: float, pet: float, sums: torch.Tensor) -> None:
         with self.phase("data"):
@@ -115,7 +110,13 @@ class Gradient:
                     loss = loss + pet * pet_penalty(hidden, part.positions)
             with self.phase("backward"):
                 self.scaler.scale(loss).backward()
-        sums[:4] += own
+        sums += own
+
+    def read(self, sums: torch.Tensor, examples: Sequence[Example]) -> Sums:
+        """The figures of `examples`, whose losses `sums` holds."""
+        nll, label_nll = sums.tolist()
+        learned = sum(len(example.ids) - example.answer_start for example in examples)
+        return Sums(nll, learned, label_nll, sum(example.label is not None for example in examples))
 
     def _make_room(self) -> None:
         """Halve the pack; when it can't be smaller, compute every layer twice, if the settings allow that at all."""
@@ -125,3 +126,9 @@ class Gradient:
             self.model.recomputed = self.model.layers
         else:
             raise torch.OutOfMemoryError(f"no room for a row of {self.longest} tokens")
+
+
+def _weight(example: Example, label_weight: float) -> float:
+    """Sum of the weights of a row's learned tokens."""
+    label = example.label[1] - example.label[0] if example.label else 0
+    return len(example.ids) - example.answer_start + (label_weight - 1) * label

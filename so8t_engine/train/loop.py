@@ -27,7 +27,7 @@ from so8t_engine.runs import Run
 from so8t_engine.settings import Settings
 from so8t_engine.train.budget import choose
 from so8t_engine.train.gradient import Gradient
-from so8t_engine.train.loss import Sums, answer_loss
+from so8t_engine.train.loss import answer_loss
 from so8t_engine.train.optimizer import build_optimizer, learning_rate, set_rate
 from so8t_engine.train.pet import pet_factor
 from so8t_engine.train.ranks import Ranks
@@ -60,7 +60,7 @@ def train(settings: Settings, run: Run, cancel, ranks: Ranks | None = None) -> I
     """
     parts = yield from _read_rows(settings, run)
     try:
-        session = yield from _Session.open(settings, run, parts, ranks or Ranks())
+        session = yield from Session.open(settings, run, parts, ranks or Ranks())
         yield from session.steps(cancel)
         if not cancel.is_set():
             yield session.save_final()
@@ -78,7 +78,7 @@ def _read_rows(settings: Settings, run: Run) -> Iterator[e.Event]:
     return parts
 
 
-class _Session:
+class Session:
     """The model, the optimizer and the rows of one try at a run."""
 
     def __init__(self, settings: Settings, run: Run, ranks: Ranks) -> None:
@@ -209,11 +209,9 @@ class _Session:
         train, step = self.settings.train, self.progress.step
         examples = [self.train_rows[row] for row in self.schedule.step_rows(step)]
         pet = train.pet_weight * pet_factor(step / self.schedule.steps)
-        sums = yield from self.gradient.of_step(examples, step + 1, pet, cancel)
-        if sums is None:
+        read = yield from self.gradient.of_step(examples, step + 1, pet, cancel)
+        if read is None:
             return None
-        if not math.isfinite(sums.nll):
-            raise EngineError("train.diverged", where=f"step {step + 1}", step=step + 1)
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.gradient.parameters, train.max_grad_norm)
         rate = learning_rate(step, self.schedule.steps, train)
@@ -221,6 +219,9 @@ class _Session:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.gradient.drop()
+        sums = read()  # here the card is waited for: all of the step has been handed to it
+        if not math.isfinite(sums.nll):
+            raise EngineError("train.diverged", where=f"step {step + 1}", step=step + 1)
         self.progress.step = step + 1
         measured = (step + 1) % ROTATION_CHECK_STEPS == 0 or step + 1 == self.schedule.steps
         return e.StepFinished(
@@ -238,7 +239,7 @@ class _Session:
         if not due or not self.validation_rows:
             return
         begun = time.monotonic()
-        sums = torch.zeros(4, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         shared = share_out([len(example.ids) for example in self.validation_rows], self.gradient.most)
         self.model.eval()
         for rows in shared[self.ranks.index :: self.ranks.count]:
@@ -248,8 +249,7 @@ class _Session:
             part = pack([self.validation_rows[row] for row in rows]).to(self.device)
             sums += answer_loss(self.model, part, 1.0)[1]
         self.model.train()
-        nll, tokens, label_nll, labels = self.ranks.add(sums).tolist()
-        sums = Sums(nll, int(tokens), label_nll, int(labels))
+        sums = self.gradient.read(self.ranks.add(sums), self.validation_rows)
         self.progress.validated = step
         best = self.progress.best is None or sums.mean < self.progress.best
         yield e.ValidationFinished(

@@ -44,15 +44,14 @@ def answer_loss(model, pack: Pack, label_weight: float) -> tuple[Tensor, Tensor,
         label_weight: weight of the class tokens in 分類結果.
 
     Returns:
-        Weighted sum (scalar, float32, with gradient); the plain sums as a float64 tensor (4,) on the device, in the order
-        of the fields of `Sums`, so that nobody waits for them; and the last hidden states (tokens, hidden).
+        Weighted sum (scalar, float32, with gradient); the plain sums over all learned tokens and over those of the classes,
+        float64 (2,) on the device, so that nobody waits for them; and the last hidden states (tokens, hidden).
     """
     hidden = model(pack)
     weights = 1 + (label_weight - 1) * pack.label.float()
     weighted, nll = HeadLoss.apply(hidden[pack.places], model.head, pack.targets, weights)
     nll = nll.double()
-    sums = torch.stack([nll.sum(), nll.new_tensor(len(nll)), (nll * pack.label).sum(), nll.new_tensor(pack.labels)])
-    return weighted, sums, hidden
+    return weighted, torch.stack([nll.sum(), (nll * pack.label).sum()]), hidden
 
 
 class HeadLoss(torch.autograd.Function):

@@ -7,7 +7,7 @@ from made import DEMO_MODEL, SHARED, answer
 from transformers import AutoTokenizer
 
 from so8t_engine.answer.format import CLASSES
-from so8t_engine.data.batches import IGNORED, Schedule, collate
+from so8t_engine.data.batches import Schedule, pack
 from so8t_engine.data.samples import Sample
 from so8t_engine.data.template import Template
 from so8t_engine.errors import BadInput
@@ -106,19 +106,20 @@ def test_label_tokens_spell_the_class_and_the_loss_is_on_the_answer_alone(templa
     example = template.example(Sample(1, "長い依頼です", label, output=thinking))
     decode = template.tokenizer.decode
     assert decode(example.ids[slice(*example.label)]).strip(" :") == label
-    batch = collate([example, template.example(Sample(2, "x", "DENY"))], pad_id=0)
-    learned = batch.targets[0] != IGNORED
-    assert batch.targets[0][learned].tolist() == list(example.ids[example.answer_start :])
-    assert batch.targets[0][batch.label[0]].tolist() == list(example.ids[slice(*example.label)])
-    weights = batch.weights(5.0)
-    assert weights[0][batch.label[0]].unique().tolist() == [5.0]
-    assert weights.sum() == learned.sum() + 4.0 * batch.label[0].sum() + 1  # the second row learns its end alone
+    both = pack([template.example(Sample(2, "x", "DENY")), example])
+    assert both.lengths[0] == len(example.ids)  # the longer one lies first
+    learned = both.places < both.lengths[0]
+    assert both.targets[learned].tolist() == list(example.ids[example.answer_start :])
+    assert both.targets[both.label].tolist() == list(example.ids[slice(*example.label)])
+    assert both.ids[both.places[learned]].tolist() == list(example.ids[example.answer_start - 1 : -1])
+    assert learned.sum() == len(both.targets) - 1  # the second row learns its end alone
+    assert both.weight(5.0) == len(both.targets) + 4.0 * both.label.sum()
 
 
 def test_schedule_shows_every_row_once_an_epoch_in_an_order_of_its_own():
-    schedule = Schedule(rows=37, batch_size=3, accumulation=4, epochs=2.5, seed=7)
+    schedule = Schedule(rows=37, batch=12, epochs=2.5, seed=7)
     assert (schedule.steps_per_epoch, schedule.steps) == (4, 10)
-    epochs = [[row for step in range(i * 4, i * 4 + 4) for batch in schedule.batches(step) for row in batch] for i in (0, 1)]
+    epochs = [[row for step in range(i * 4, i * 4 + 4) for row in schedule.step_rows(step)] for i in (0, 1)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(37))
     assert epochs[0] != epochs[1] != list(range(37))
-    assert all(len(batch) <= 3 for step in range(10) for batch in schedule.batches(step))
+    assert [len(schedule.step_rows(step)) for step in range(4)] == [12, 12, 12, 1]

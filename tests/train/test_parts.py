@@ -10,11 +10,13 @@ from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
 from so8t_engine import BadInput, EngineError, config, runs
 from so8t_engine import events as e
-from so8t_engine.data.batches import IGNORED, collate
+from so8t_engine.data.batches import pack
 from so8t_engine.data.sources import fingerprint, read
 from so8t_engine.data.template import Template
 from so8t_engine.model.folder import check_folder
 from so8t_engine.model.load import load_tokenizer
+from so8t_engine.model.packed import PackedModel
+from so8t_engine.model.so8t import attach
 from so8t_engine.settings import TrainSettings
 from so8t_engine.train.loop import train
 from so8t_engine.train.loss import answer_loss
@@ -39,27 +41,18 @@ def model(tiny_model):
 
 
 def test_loss_equals_one_by_one_cross_entropy_over_the_answers(model, examples):
-    weighted, sums, _ = answer_loss(model, collate(examples, 0), 5.0)
     nll = label = total = 0.0
-    tokens = 0
     for example in examples:
         ids = torch.tensor([example.ids])
         logits = model(input_ids=ids).logits[0, :-1].double()
         each = F.cross_entropy(logits, ids[0, 1:], reduction="none")[example.answer_start - 1 :]
         inside = slice(example.label[0] - example.answer_start, example.label[1] - example.answer_start)
-        nll, tokens, label = nll + each.sum(), tokens + len(each), label + each[inside].sum()
-        total += each.sum() + 4.0 * each[inside].sum()
-    assert weighted.item() == pytest.approx(total.item(), rel=1e-5)
-    assert (sums.tokens, sums.labels) == (tokens, 6)
-    assert sums.mean == pytest.approx(nll.item() / tokens, rel=1e-5)
-    assert sums.label_mean == pytest.approx(label.item() / 6, rel=1e-5)
-
-
-def test_padding_changes_no_loss(model, examples):
-    alone = answer_loss(model, collate(examples[:1], 0), 1.0)[1].nll
-    together = [answer_loss(model, collate([examples[0], other], 0), 1.0)[1].nll - answer_loss(model, collate([other], 0), 1.0)[1].nll
-                for other in examples[1:]]  # fmt: skip
-    assert together == pytest.approx([alone] * 5, rel=1e-5)
+        nll, label = nll + each.sum().item(), label + each[inside].sum().item()
+        total += (each.sum() + 4.0 * each[inside].sum()).item()
+    adapted = attach(model, r=2, alpha=2.0, dropout=0.0, targets=["qkv_proj"], rotate=[])
+    weighted, sums, _ = answer_loss(PackedModel(adapted), pack(examples), 5.0)
+    assert weighted.item() == pytest.approx(total, rel=1e-5)
+    assert sums.tolist() == pytest.approx([nll, label], rel=1e-5)
 
 
 def run_with(settings, name, **changes):
@@ -90,13 +83,12 @@ def test_pet_smooths_and_is_off_by_default(tiny_settings):
     assert off[-1].loss != on[-1].loss
 
 
-def test_pet_penalty_is_the_second_difference_of_real_tokens():
-    line = torch.arange(6.0).view(1, 6, 1).expand(1, 6, 4)
-    mask = torch.ones(1, 6, dtype=torch.long)
-    assert pet_penalty(line, mask).item() == 0
-    bent = torch.tensor([0.0, 0.0, 1.0, 100.0]).view(1, 4, 1)
-    assert pet_penalty(bent, torch.tensor([[1, 1, 1, 0]])).item() == 1.0
-    assert pet_penalty(bent, torch.tensor([[1, 1, 0, 0]])).item() == 0
+def test_pet_penalty_is_the_second_difference_within_a_row():
+    line = torch.arange(6.0).view(6, 1).expand(6, 4)
+    assert pet_penalty(line, torch.arange(6)).item() == 0
+    bent = torch.tensor([0.0, 0.0, 1.0, 100.0]).view(4, 1)
+    assert pet_penalty(bent, torch.tensor([0, 1, 2, 0])).item() == 1.0
+    assert pet_penalty(bent, torch.tensor([0, 1, 0, 1])).item() == 0
     assert [pet_factor(x) for x in (0.0, 0.5, 0.9, 1.0)] == [0.1, 0.5, 1.0, 1.0]
 
 
@@ -164,12 +156,6 @@ def test_divergence_is_named_and_leaves_no_broken_checkpoint(tmp_path, tiny_sett
     with pytest.raises(EngineError, match="not a number"):
         run_with(tiny_settings, "wild", base_model=str(folder))
     assert not list((tiny_settings.resolve(tiny_settings.runs) / "wild" / "checkpoints").iterdir())
-
-
-def test_targets_of_a_batch_without_answers_are_ignored(examples):
-    batch = collate(examples, 0)
-    assert (batch.targets[:, : min(x.answer_start for x in examples) - 1] == IGNORED).all()
-    assert math.isclose(batch.weights(1.0).sum(), sum(len(x.ids) - x.answer_start for x in examples))
 
 
 SPOILED = {
