@@ -7,6 +7,7 @@
 """
 
 import os
+import sys
 
 # torch's threads must sleep while they wait, not spin: on a small machine they share the cores with the page, the
 # browser and whatever else runs, and a spinning thread then holds up the one it waits for (a training step took ten
@@ -15,6 +16,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # No library that we call may ask a hub for anything, or report to one, whatever the machine's settings say.
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+# Packs are of unequal size: pieces that can grow keep what the allocator holds near what is used. Windows has none.
+if sys.platform != "win32":
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 from so8t_engine import commands, config, errors, events
 from so8t_engine.ab_tests import Finished as FinishedAbTest

@@ -57,6 +57,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
 
     Returns (tokens, heads, dim).
     """
+    if value.is_cuda:
+        value = value.contiguous()  # a part of the projection would keep all of it in memory for the way back
     grouped = query.shape[1] != key.shape[1]
     if rows.flash:
         from torch.nn.attention.varlen import varlen_attn
@@ -64,8 +66,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
         if grouped:
             key, value = (part.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for part in (key, value))
         longest = max(rows.lengths)
-        # Contiguous: a part of the projection would keep all of it in memory for the way back.
-        return varlen_attn(query, key, value.contiguous(), rows.starts, rows.starts, longest, longest, window_size=(-1, 0))
+        return varlen_attn(query, key, value, rows.starts, rows.starts, longest, longest, window_size=(-1, 0))
     answers = [
         scaled_dot_product_attention(
             q.transpose(0, 1)[None], k.transpose(0, 1)[None], v.transpose(0, 1)[None], is_causal=True, enable_gqa=grouped

@@ -31,12 +31,17 @@ class PackedModel(nn.Module):
         self.head: nn.Linear = whole.get_output_embeddings()
         self.config = whole.config
         weight = whole.model.embed_tokens.weight
-        self._head_dim: int = whole.model.layers[0].self_attn.head_dim
-        self.flash = flash_works(weight.device, weight.dtype, self._head_dim)
+        self.head_dim: int = whole.model.layers[0].self_attn.head_dim
+        self.flash = flash_works(weight.device, weight.dtype, self.head_dim)
         self.pieces = pick(weight.device, weight.dtype)
         self._rotated = [layer for layer in model.modules() if isinstance(layer, SO8TLinear) and layer.so8t_theta]
         self._drops = any(part.p > 0 for part in model.modules() if isinstance(part, nn.Dropout))
         self._rope: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def rank(self) -> int:
+        """Of the adapter."""
+        return next(iter(self.model.peft_config.values())).r
 
     @property
     def layers(self) -> int:
@@ -72,7 +77,7 @@ class PackedModel(nn.Module):
 
     def _projected(self, attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value, each (tokens, its heads, dim)."""
-        dim, heads, keys = self._head_dim, self.config.num_attention_heads, self.config.num_key_value_heads
+        dim, heads, keys = self.head_dim, self.config.num_attention_heads, self.config.num_key_value_heads
         if hasattr(attention, "qkv_proj"):  # Phi-3
             return attention.qkv_proj(x).unflatten(1, (-1, dim)).split((heads, keys, keys), dim=1)
         return tuple(part(x).unflatten(1, (-1, dim)) for part in (attention.q_proj, attention.k_proj, attention.v_proj))

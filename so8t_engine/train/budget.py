@@ -1,5 +1,8 @@
 """How much of a step is in memory at once: the size of a pack, and how many layers are computed twice."""
 
+import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,11 +19,11 @@ OVERHEAD_TOKENS = 700
 RECOMPUTED = 0.3
 """Time that a layer takes longer when it is computed twice."""
 
-MARGIN = 0.08
-"""Part of the free memory that is left alone: what the allocator can't use because of its pieces, and other programs."""
+MARGIN = 0.08 if os.name != "nt" else 0.15
+"""Part of the memory that is left alone: what the allocator can't use because of its pieces, which Windows' has more of."""
 
-FIXED = 400 * 2**20
-"""Bytes beside all that: a layer's weights as floats, a part of the logits, the libraries' own buffers."""
+FIXED = 128 * 2**20
+"""Bytes beside all that: a layer's weights as floats, a part of the logits."""
 
 OPTIMIZER_BYTES = {"adamw": 8, "adamw_8bit": 2.1, "paged_adamw_8bit": 2.1}
 """Bytes a trained number: two moments."""
@@ -42,65 +45,71 @@ class Budget:
     room: int | None = None
 
 
-def choose(model: PackedModel, settings: TrainSettings, longest: int, step: int, device: torch.device) -> Budget:
+def choose(
+    model: PackedModel, settings: TrainSettings, longest: int, steps: Sequence[int], device: torch.device
+) -> Budget:  # fmt: skip
     """The fastest pack and number of recomputed layers that fit.
 
     Args:
         longest: tokens of the longest row, which a pack must hold.
-        step: tokens of the longest step of one process; a larger pack would never be full.
+        steps: tokens of some steps, of one process's share of them.
         device: of the model, which is on it, adapter included.
     """
     twice = model.layers if settings.gradient_checkpointing else 0
     if device.type == "cpu":
         return Budget(max(longest, settings.max_tokens or CPU_TOKENS), twice)
-    before = _resident(model, settings)
-    room = _room(settings, before, device)
-    sizes = [settings.max_tokens] if settings.max_tokens else [int(2**power) for power in _halves(longest, step)]
+    room = _room(settings, device)
+    most = max(longest, *steps)
+    sizes = [settings.max_tokens] if settings.max_tokens else _sizes(longest, most)
     found = []
     for size in sizes:
-        pack = max(longest, min(size, step))
+        pack = max(longest, size)
         for recomputed in range(twice + 1):
-            need = before + activations(model, pack, recomputed)
+            need = _resident(model, settings, pack < most) + activations(model, min(pack, most), recomputed)
             if need <= room:
-                speed = pack / (pack + OVERHEAD_TOKENS) / (1 + RECOMPUTED * recomputed / model.layers)
-                found.append((speed, Budget(pack, recomputed, need, room)))
+                packs = sum(math.ceil(step / pack) for step in steps)
+                seconds = (sum(steps) + OVERHEAD_TOKENS * packs) * (1 + RECOMPUTED * recomputed / model.layers)
+                found.append((seconds, Budget(pack, recomputed, need, room)))
                 break
     if found:
-        return max(found, key=lambda choice: choice[0])[1]
+        return min(found, key=lambda choice: choice[0])[1]
     pack = max(longest, settings.max_tokens)
-    return Budget(pack, twice, before + activations(model, pack, twice), room)
+    need = _resident(model, settings, pack < most) + activations(model, pack, twice)
+    return Budget(pack, twice, need, room)
 
 
 def activations(model: PackedModel, tokens: int, recomputed: int) -> int:
     """Bytes that a pack takes at its peak, at the beginning of its way back.
 
-    A layer keeps about 9 hidden and 3 intermediate numbers a token (its input, what its norms and products give, queries,
-    keys and values, what the attention gives, the two halves of the gate and their product); when it is recomputed, its
-    input alone. On the way back one layer has all of its own and the gradients of the widest part beside it.
+    A layer keeps, in the dtype of the activations, for each token: its input, what its two norms and its two products into
+    the stream give (5 hidden), queries, keys, values and what the attention gives, both halves of the gate and their
+    product, and what lies between A and B; when it is recomputed, its input alone. On the way back one layer has all of its
+    own, and beside it the gradients of its widest part.
     """
-    shape = model.shape
-    hidden, wide, rank = shape["hidden"], shape["intermediate"], shape["rank"]
-    layer = shape["kept_hidden"] * hidden + shape["kept_wide"] * wide + 4 * rank
+    shape, rank = model.config, model.rank
+    hidden, wide = shape.hidden_size, shape.intermediate_size
+    heads = (2 * shape.num_attention_heads + 2 * shape.num_key_value_heads) * model.head_dim
+    layer = 5 * hidden + heads + 3 * wide + 4 * rank
     kept = (model.layers - recomputed) * layer + recomputed * hidden + (layer if recomputed else 0)
-    back = 6 * hidden + 5 * wide
-    return tokens * (kept + back) * shape["bytes"] + FIXED
+    return tokens * (kept + 3 * hidden + 2 * wide) * model.head.weight.element_size() + FIXED
 
 
-def _halves(longest: int, step: int) -> list[float]:
-    """Powers of two, by halves, from the longest row to a whole step."""
-    low, high = max(longest, 256).bit_length() - 1, max(longest, step).bit_length()
-    return [power / 2 for power in range(2 * low, 2 * high + 1)]
+def _sizes(longest: int, most: int) -> list[int]:
+    """Sizes of a pack to choose from: from the longest row to the longest step, each a tenth larger than the one before."""
+    sizes = [longest]
+    while sizes[-1] < most:
+        sizes.append(min(most, math.ceil(sizes[-1] * 1.1)))
+    return sizes
 
 
-def _resident(model: PackedModel, settings: TrainSettings) -> int:
-    """Bytes that stay for the whole run: what is loaded, and a gradient and moments for what is trained."""
+def _resident(model: PackedModel, settings: TrainSettings, several: bool) -> int:
+    """Bytes that stay: what is loaded and the moments of what is trained. Gradients lie beside a pack only where several
+    make a step: the first one's are made while its activations go."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return int(torch.cuda.memory_allocated() + trained * (4 + OPTIMIZER_BYTES[settings.optimizer]))
+    return int(torch.cuda.memory_allocated() + trained * ((4 if several else 0) + OPTIMIZER_BYTES[settings.optimizer]))
 
 
-def _room(settings: TrainSettings, before: int, device: torch.device) -> int:
+def _room(settings: TrainSettings, device: torch.device) -> int:
     """Bytes that may be taken, those that are taken already among them."""
-    if settings.memory_gib:
-        return int(settings.memory_gib * 2**30)
-    free, _ = torch.cuda.mem_get_info(device)
-    return int((1 - MARGIN) * (free + torch.cuda.memory_reserved(device)))
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    return int((1 - MARGIN) * (settings.memory_gib * 2**30 or free))

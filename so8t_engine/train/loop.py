@@ -37,6 +37,9 @@ from so8t_engine.train.watch import Watch
 ROTATION_CHECK_STEPS = 10
 """Steps between two measurements of how orthogonal the rotations are."""
 
+PLANNED_STEPS = 64
+"""Steps whose sizes decide how large a pack should be."""
+
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes")
 
 
@@ -96,15 +99,9 @@ class Session:
         check_folder(folder)
         template = Template(load_tokenizer(folder))
         yield self._encode(template, parts)
-        yield self._load(folder)
-        train = settings.train
-        batch = train.batch_size * train.gradient_accumulation
-        self.schedule = Schedule(len(self.train_rows), batch, train.epochs, settings.seed)
-        yield e.TrainingPlanned(
-            steps=self.schedule.steps, steps_per_epoch=self.schedule.steps_per_epoch, rows=len(self.train_rows),
-            epochs=train.epochs,
-        )  # fmt: skip
-        yield self._plan_memory(batch)
+        yield self.load(folder)
+        yield self.plan_steps()
+        yield self.plan_memory()
         self.watch = Watch(self.adapted, template, parts.validation, settings, self.gradient.most)
         yield from self._take_up()
         return self
@@ -125,7 +122,7 @@ class Session:
             too_long=len(lengths) - len(self.train_rows),
         )  # fmt: skip
 
-    def _load(self, folder) -> e.ModelLoaded:
+    def load(self, folder) -> e.ModelLoaded:
         begun = time.monotonic()
         settings = self.settings
         dtype = compute_dtype(settings.model.dtype, self.device)
@@ -150,13 +147,24 @@ class Session:
             seconds=time.monotonic() - begun, processes=self.ranks.count,
         )  # fmt: skip
 
-    def _plan_memory(self, batch: int) -> e.MemoryPlanned:
+    def plan_steps(self) -> e.TrainingPlanned:
+        """Which rows each step will see."""
+        train = self.settings.train
+        batch = train.batch_size * train.gradient_accumulation
+        self.schedule = Schedule(len(self.train_rows), batch, train.epochs, self.settings.seed)
+        return e.TrainingPlanned(
+            steps=self.schedule.steps, steps_per_epoch=self.schedule.steps_per_epoch, rows=len(self.train_rows),
+            epochs=train.epochs,
+        )  # fmt: skip
+
+    def plan_memory(self) -> e.MemoryPlanned:
         """Choose the size of a pack and the layers that are computed twice, and say so before the first step."""
         train = self.settings.train
-        lengths = sorted((len(example.ids) for example in self.train_rows), reverse=True)
-        longest = max([*lengths[:1], *(len(example.ids) for example in self.validation_rows)])
-        a_step = math.ceil(sum(lengths[:batch]) / self.ranks.count)
-        budget = choose(self.model, train, longest, a_step, self.device)
+        longest = max(len(example.ids) for example in (*self.train_rows, *self.validation_rows))
+        looked_at = range(min(self.schedule.steps, PLANNED_STEPS))
+        steps = [sum(len(self.train_rows[row].ids) for row in self.schedule.step_rows(step)) for step in looked_at]
+        steps = [math.ceil(tokens / self.ranks.count) for tokens in steps]
+        budget = choose(self.model, train, longest, steps, self.device)
         self.model.recomputed = budget.recomputed
         self.gradient = Gradient(
             self.model, budget, train.label_weight, longest, self.scaler, self.ranks, self.device, nullcontext
@@ -184,7 +192,7 @@ class Session:
         yield from self._validate(cancel)  # left out when the last try was stopped in it
         while self.progress.step < total:
             states = random_states()
-            done = yield from self._step(cancel)
+            done = yield from self.step(cancel)
             if done is None:  # stopped within the step: its part counts for nothing, its random draws neither
                 if self.progress.step > last_saved:
                     yield self._save("stop", states)
@@ -203,7 +211,7 @@ class Session:
                 yield from self.watch.look(self.progress.step, cancel)
         yield from self.watch.look(total, cancel)  # behind the last checkpoint: a stop in it costs no step
 
-    def _step(self, cancel) -> Iterator[e.Event]:
+    def step(self, cancel) -> Iterator[e.Event]:
         """One optimizer step; returns its StepFinished, or None when it was stopped."""
         begun = time.monotonic()
         train, step = self.settings.train, self.progress.step
