@@ -112,13 +112,13 @@ def _read(layer: nn.Linear, dtype: torch.dtype) -> Tensor:
 
 @cache
 def _kernel():
-    """`int8_kernel.read` where it runs and reads what plain torch reads; tried once, else None."""
+    """`kernels.read` where it runs and reads what plain torch reads; tried once, else None."""
     draw = torch.Generator("cuda").manual_seed(0)
     weight = torch.randint(-LARGEST, LARGEST + 1, (16, 700), generator=draw, device="cuda", dtype=torch.int8)
     scale = torch.rand(16, generator=draw, device="cuda")
     turn = torch.randn(2, BLOCK, BLOCK, generator=draw, device="cuda")
     try:
-        from so8t_engine.model.int8_kernel import read
+        from so8t_engine.model.kernels import read
 
         plain, turned = read(weight, scale, torch.float32, None), read(weight, scale, torch.float32, turn)
     except Exception:  # no Triton, or Triton without a compiler: each raises its own

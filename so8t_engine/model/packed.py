@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from so8t_engine.data.batches import Pack
 from so8t_engine.model.attention import Rows, attend, flash_works
 from so8t_engine.model.pieces import pick
-from so8t_engine.model.so8t import SO8TLinear, rotations_solved
+from so8t_engine.model.so8t import SO8TLinear, prepared
 
 
 class PackedModel(nn.Module):
@@ -34,7 +34,7 @@ class PackedModel(nn.Module):
         self.head_dim: int = whole.model.layers[0].self_attn.head_dim
         self.flash = flash_works(weight.device, weight.dtype, self.head_dim)
         self.pieces = pick(weight.device, weight.dtype)
-        self._rotated = [layer for layer in model.modules() if isinstance(layer, SO8TLinear) and layer.so8t_theta]
+        self._adapted = [layer for layer in model.modules() if isinstance(layer, SO8TLinear)]
         self._drops = any(part.p > 0 for part in model.modules() if isinstance(part, nn.Dropout))
         self._rope: tuple[Tensor, Tensor] | None = None
 
@@ -49,7 +49,7 @@ class PackedModel(nn.Module):
         return len(self._inner[0].layers)
 
     def forward(self, pack: Pack) -> Tensor:
-        """The last hidden states (tokens, hidden), normed. Within `rotations_solved` where a way back is taken."""
+        """The last hidden states (tokens, hidden), normed. Within `solved` where a way back is taken."""
         inner = self._inner[0]
         hidden = inner.embed_tokens(pack.ids)
         rope = tuple(table[pack.positions] for table in self._table(max(pack.lengths), hidden))
@@ -64,28 +64,17 @@ class PackedModel(nn.Module):
         return self._norm(inner.norm, hidden)
 
     def solved(self):
-        """See `rotations_solved`."""
-        return rotations_solved(self._rotated)
+        """See `so8t.prepared`."""
+        return prepared(self._adapted, self.head.weight.dtype)
 
     def _layer(self, layer: nn.Module, hidden: Tensor, rope: tuple[Tensor, Tensor], rows: Rows) -> Tensor:
-        attention = layer.self_attn
-        query, key, value = self._projected(attention, self._norm(layer.input_layernorm, hidden))
-        query, key = self.pieces.turn(query, key, *rope)
+        attention, pieces = layer.self_attn, self.pieces
+        heads, keys = self.config.num_attention_heads, self.config.num_key_value_heads
+        projected = _beside(attention, self._norm(layer.input_layernorm, hidden), "qkv_proj", ("q_proj", "k_proj", "v_proj"))
+        query, key, value = pieces.turn(projected, *rope, heads, keys)
         hidden = hidden + attention.o_proj(attend(query, key, value, rows).flatten(1))
-        gate, up = self._gated(layer.mlp, self._norm(layer.post_attention_layernorm, hidden))
-        return hidden + layer.mlp.down_proj(self.pieces.gate(gate, up))
-
-    def _projected(self, attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value, each (tokens, its heads, dim)."""
-        dim, heads, keys = self.head_dim, self.config.num_attention_heads, self.config.num_key_value_heads
-        if hasattr(attention, "qkv_proj"):  # Phi-3
-            return attention.qkv_proj(x).unflatten(1, (-1, dim)).split((heads, keys, keys), dim=1)
-        return tuple(part(x).unflatten(1, (-1, dim)) for part in (attention.q_proj, attention.k_proj, attention.v_proj))
-
-    def _gated(self, mlp: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-        if hasattr(mlp, "gate_up_proj"):  # Phi-3
-            return mlp.gate_up_proj(x).chunk(2, dim=1)
-        return mlp.gate_proj(x), mlp.up_proj(x)
+        normed = self._norm(layer.post_attention_layernorm, hidden)
+        return hidden + layer.mlp.down_proj(pieces.gate(_beside(layer.mlp, normed, "gate_up_proj", ("gate_proj", "up_proj"))))
 
     def _norm(self, norm: nn.Module, x: Tensor) -> Tensor:
         return self.pieces.norm(x, norm.weight, norm.variance_epsilon)
@@ -97,3 +86,10 @@ class PackedModel(nn.Module):
             places = torch.arange(longest, device=like.device)[None]
             self._rope = tuple(table[0, :, : table.shape[-1] // 2] for table in self._inner[0].rotary_emb(like, places))
         return self._rope
+
+
+def _beside(module: nn.Module, x: Tensor, whole: str, parts: tuple[str, ...]) -> Tensor:
+    """The projections `parts` of x side by side: in Phi-3 they are one, `whole`, in the Llama family several."""
+    if hasattr(module, whole):
+        return getattr(module, whole)(x)
+    return torch.cat([getattr(module, part)(x) for part in parts], dim=1)

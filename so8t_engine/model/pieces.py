@@ -1,10 +1,12 @@
 """The small operations between the products of a decoder layer, each keeping only what its way back needs.
 
-Where Liger (https://arxiv.org/abs/2410.10989, extra `gpu`) runs, its kernels do them; elsewhere these do: in plain torch,
-with fewer passes over memory and less kept than autograd would on the same formulas.
+Each takes a projection as it comes, gate and up or query, key and value side by side, and gives its gradient whole. On a
+card with Triton `kernels` do them; elsewhere these do, in plain torch, with fewer passes over memory and less kept than
+autograd would on the same formulas. Liger's kernels (https://arxiv.org/abs/2410.10989) for the same want each part apart
+and in one piece, which costs a copy there and one back, and took three times as long to start.
 """
 
-import importlib.util
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -33,108 +35,114 @@ class Norm(torch.autograd.Function):
 
 
 class Gate(torch.autograd.Function):
-    """SwiGLU (https://arxiv.org/abs/2002.05202): y = silu(gate) up. Keeps its inputs, and none of what lies between.
+    """SwiGLU (https://arxiv.org/abs/2002.05202): y = silu(gate) up. Keeps its input, and none of what lies between.
 
-    Args of `apply`: gate and up, each (tokens, features).
+    Args of `apply`: gate and up side by side (tokens, 2 features). Returns (tokens, features).
     """
 
     @staticmethod
-    def forward(ctx, gate: Tensor, up: Tensor) -> Tensor:
-        ctx.save_for_backward(gate, up)
+    def forward(ctx, both: Tensor) -> Tensor:
+        ctx.save_for_backward(both)
+        gate, up = both.chunk(2, dim=1)
         return torch.nn.functional.silu(gate).mul_(up)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        gate, up = ctx.saved_tensors
-        to_up = torch.nn.functional.silu(gate).mul_(gradient)
-        return torch.ops.aten.silu_backward(gradient * up, gate), to_up
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (both,) = ctx.saved_tensors
+        gate, up = both.chunk(2, dim=1)
+        out = torch.empty_like(both)
+        to_gate, to_up = out.chunk(2, dim=1)
+        torch.mul(torch.nn.functional.silu(gate), gradient, out=to_up)
+        to_gate.copy_(torch.ops.aten.silu_backward(gradient * up, gate))
+        return out
 
 
 class Turn(torch.autograd.Function):
-    """Rotary positions (https://arxiv.org/abs/2104.09864) of all heads; the way back turns the other way round.
+    """Rotary positions (https://arxiv.org/abs/2104.09864) of query and key; the way back turns the other way round.
 
-    Args of `apply`: values (tokens, heads, dim), cos and sin (tokens, dim / 2): pairs are (i, i + dim / 2). Where cos and
-    sin are narrower than half of a head, the rest of it stays as it is.
+    Args of `apply`:
+        whole: query, key and value side by side (tokens, (heads + 2 keys) dim).
+        cos, sin: (tokens, dim / 2), of the pairs (i, i + dim / 2). Where they are narrower, the rest of a head stays.
+        heads, keys: how many of each.
+
+    Returns query (tokens, heads, dim), key and value (tokens, keys, dim).
     """
 
     @staticmethod
-    def forward(ctx, values: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(ctx, whole: Tensor, cos: Tensor, sin: Tensor, heads: int, keys: int) -> tuple[Tensor, Tensor, Tensor]:
         ctx.save_for_backward(cos, sin)
-        return _turned(values, cos, sin)
+        query, key, value = whole.unflatten(1, (heads + 2 * keys, -1)).split((heads, keys, keys), dim=1)
+        parts = tuple(torch.empty_like(part, memory_format=torch.contiguous_format) for part in (query, key, value))
+        _turn(query, cos, sin, parts[0])
+        _turn(key, cos, sin, parts[1])
+        parts[2].copy_(value)
+        return parts
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         cos, sin = ctx.saved_tensors
-        return _turned(gradient, cos, -sin), None, None
+        heads, keys, dim = gradients[0].shape[1], gradients[1].shape[1], gradients[0].shape[2]
+        whole = gradients[0].new_empty(len(cos), heads + 2 * keys, dim)
+        query, key, value = whole.split((heads, keys, keys), dim=1)
+        _turn(gradients[0], cos, -sin, query)
+        _turn(gradients[1], cos, -sin, key)
+        value.copy_(gradients[2])
+        return whole.flatten(1), None, None, None, None
 
 
-def _turned(values: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _turn(values: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
+    """`values` (tokens, heads, dim) turned into `out`."""
     half = cos.shape[-1]
     cos, sin = cos[:, None], sin[:, None]
-    turned = torch.empty_like(values, memory_format=torch.contiguous_format)
     one, two = values[..., :half], values[..., half : 2 * half]
-    torch.mul(one, cos, out=turned[..., :half]).addcmul_(two, sin, value=-1)
-    torch.mul(two, cos, out=turned[..., half : 2 * half]).addcmul_(one, sin)
-    turned[..., 2 * half :] = values[..., 2 * half :]
-    return turned
+    torch.mul(one, cos, out=out[..., :half]).addcmul_(two, sin, value=-1)
+    torch.mul(two, cos, out=out[..., half : 2 * half]).addcmul_(one, sin)
+    out[..., 2 * half :] = values[..., 2 * half :]
 
 
 class Plain:
     """The operations as they are above."""
 
     fused = False
-    norm, gate = staticmethod(Norm.apply), staticmethod(Gate.apply)
-
-    @staticmethod
-    def turn(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Query and key (tokens, heads, dim) at their positions."""
-        return Turn.apply(query, cos, sin), Turn.apply(key, cos, sin)
+    norm, gate, turn = staticmethod(Norm.apply), staticmethod(Gate.apply), staticmethod(Turn.apply)
 
 
 class Fused:
-    """The same by Liger's Triton kernels. Raises ImportError, or whatever Triton does without its compiler."""
+    """The same by Triton. Raises ImportError without it."""
 
     fused = True
 
     def __init__(self) -> None:
-        from liger_kernel.ops.rms_norm import LigerRMSNormFunction
-        from liger_kernel.ops.rope import LigerRopeFunction
-        from liger_kernel.ops.swiglu import LigerSiLUMulFunction
+        from so8t_engine.model import kernels
 
-        self._norm, self._rope, self.gate = LigerRMSNormFunction.apply, LigerRopeFunction.apply, LigerSiLUMulFunction.apply
+        self.norm, self.gate, self._turn = kernels.Norm.apply, kernels.Gate.apply, kernels.Turn.apply
 
-    def norm(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        """See `Norm`."""
-        return self._norm(x, weight, eps, 0.0, "llama", False)
-
-    def turn(self, query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Plain.turn`."""
-        if 2 * cos.shape[-1] != query.shape[-1]:
-            return Plain.turn(query, key, cos, sin)
-        whole = (torch.cat((part, part), dim=-1)[None] for part in (cos, sin))
-        turned = self._rope(query.transpose(0, 1)[None], key.transpose(0, 1)[None], *whole)
-        return turned[0][0].transpose(0, 1), turned[1][0].transpose(0, 1)
+    def turn(self, whole: Tensor, cos: Tensor, sin: Tensor, heads: int, keys: int) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Turn`."""
+        narrow = 2 * cos.shape[1] * (heads + 2 * keys) < whole.shape[1]
+        return (Turn.apply if narrow else self._turn)(whole, cos, sin, heads, keys)
 
 
+@cache
 def pick(device: torch.device, dtype: torch.dtype) -> Plain | Fused:
-    """Liger's kernels where they run and give what the plain operations give; tried once."""
-    if device.type != "cuda" or importlib.util.find_spec("liger_kernel") is None:
+    """Triton's kernels where they run and give what the plain operations give; tried once."""
+    if device.type != "cuda":
         return Plain()
     try:
-        fused = Fused()
-        apart = [_tried(way, device, dtype) for way in (fused, Plain())]
-    except Exception:  # Triton without a compiler, another version of Liger: each raises its own
+        found = [_tried(way, device, dtype) for way in (Fused(), Plain())]
+    except Exception:  # no Triton, or Triton without a compiler: each raises its own
         return Plain()
-    return fused if (apart[0] - apart[1]).norm() < 0.02 * apart[1].norm() else Plain()
+    return Fused() if (found[0] - found[1]).norm() < 0.02 * found[1].norm() else Plain()
 
 
 def _tried(way: Plain | Fused, device: torch.device, dtype: torch.dtype) -> Tensor:
     """What the operations give on a few drawn numbers, there and back."""
     draw = torch.Generator(device).manual_seed(0)
-    x, gate, query, key = torch.randn(4, 8, 2 * 64, generator=draw, device=device, dtype=dtype).unbind()
-    angles = torch.randn(8, 32, generator=draw, device=device, dtype=dtype)
-    leaf = x.clone().requires_grad_()
-    normed = way.norm(leaf, gate[0], 1e-5)
-    turned = way.turn(*(part.unflatten(1, (2, 64)) for part in (normed + query, key)), angles.cos(), angles.sin())
-    way.gate(normed + turned[0].flatten(1), gate + turned[1].flatten(1)).sum().backward()
-    return leaf.grad.float()
+    x = torch.randn(7, 6 * 48, generator=draw, device=device, dtype=dtype).requires_grad_()
+    weight = torch.rand(6 * 48, generator=draw, device=device, dtype=dtype)
+    angles = torch.randn(7, 24, generator=draw, device=device, dtype=dtype)
+    normed = way.norm(x, weight, 1e-5)
+    query, key, value = way.turn(normed, angles.cos(), angles.sin(), 2, 2)
+    gated = way.gate(torch.cat((query, key - value), dim=1).flatten(1))
+    gated.square().sum().backward()
+    return torch.cat((gated.detach().flatten(), x.grad.flatten())).float()

@@ -1,6 +1,6 @@
 """The product of one adapted layer, forwards and backwards, with as few passes over the tokens as it takes.
 
-    y = x W'^T + b' + (d A^T) B^T,   W' = R W,   b' = R b,   B = (alpha / r) R B_0,   d = dropout(x)
+    y = x W'^T + b' + s (d A^T) B^T,   W' = R W,   b' = R b,   s B = (alpha / r) R B_0,   d = dropout(x)
 
 The rotation is applied to the weights, which are fewer than a pack's activations, in float32 and before they are rounded.
 """
@@ -23,8 +23,10 @@ class AdaptedProduct(torch.autograd.Function):
         x: (..., in).
         dropped: d, (..., in); `x` itself where nothing is dropped.
         a: (r, in), float32 or wider.
-        b: (out, r), scaled and rotated already, in the dtype of `a`.
-        rotations: (out / 8, 8, 8) in the dtype of `a`, or None.
+        b: (out, r), rotated already, in the dtype of `a`; `scale` b is multiplied.
+        scale: see `b`.
+        rotations: (out / 8, 8, 8) in the dtype of `a`, or None; `scale` is 1 where there are any.
+        rounded_a, rounded_b: a and scale b in the dtype of `x`, without gradient.
         layer: the frozen layer, see `dense`.
 
     Returns y (..., out) in the dtype of `x`. Gradients of `a`, `b` and `rotations` come in their own dtype.
@@ -32,34 +34,38 @@ class AdaptedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, x: Tensor, dropped: Tensor, a: Tensor, b: Tensor, rotations: Tensor | None, layer: nn.Linear
+        ctx, x: Tensor, dropped: Tensor, a: Tensor, b: Tensor, scale: float, rotations: Tensor | None, rounded_a: Tensor,
+        rounded_b: Tensor, layer: nn.Linear,
     ) -> Tensor:  # fmt: skip
         flat, inputs = x.reshape(-1, x.shape[-1]), dropped.reshape(-1, x.shape[-1])
-        with torch.autocast(x.device.type, enabled=False):
-            y = torch.nn.functional.linear(flat, dense(layer, x.dtype, rotations), _bias(layer, x.dtype, rotations))
-            inner = inputs @ a.to(x.dtype).T
-            y.addmm_(inner, b.to(x.dtype).T)
-        ctx.save_for_backward(inputs, inner, a, b, rotations, y if rotations is not None else None)
-        ctx.layer, ctx.shape, ctx.same = layer, x.shape, dropped is x
+        y = torch.nn.functional.linear(flat, dense(layer, x.dtype, rotations), _bias(layer, x.dtype, rotations))
+        inner = inputs @ rounded_a.T
+        y.addmm_(inner, rounded_b.T)
+        ctx.save_for_backward(inputs, inner, b, rotations, y if rotations is not None else None)
+        ctx.layer, ctx.shape, ctx.same, ctx.scale, ctx.rounded = layer, x.shape, dropped is x, scale, (rounded_a, rounded_b)
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, inner, a, b, rotations, y = ctx.saved_tensors
-        g = gradient.reshape(-1, gradient.shape[-1]).to(inputs.dtype)
-        down = g @ b.to(g.dtype)
+        inputs, inner, b, rotations, y = ctx.saved_tensors
+        rounded_a, rounded_b = ctx.rounded
+        g = gradient.reshape(-1, gradient.shape[-1])
+        down = g @ rounded_b
         to_x = to_dropped = to_rotations = None
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
             to_x = g @ dense(ctx.layer, g.dtype, rotations)
             if ctx.same:
-                to_x.addmm_(down, a.to(g.dtype))
+                to_x.addmm_(down, rounded_a)
             else:
-                to_dropped = (down @ a.to(g.dtype)).view(ctx.shape)
+                to_dropped = (down @ rounded_a).view(ctx.shape)
             to_x = to_x.view(ctx.shape)
+        to_a = _product(down.T, inputs).to(b.dtype)
         to_b = _product(g.T, inner).to(b.dtype)
+        if ctx.scale != 1:
+            to_b = to_b.mul_(ctx.scale)
         if rotations is not None:
             to_rotations = _to_rotations(g, y, to_b, b, rotations)
-        return to_x, to_dropped, _product(down.T, inputs).to(a.dtype), to_b, to_rotations, None
+        return to_x, to_dropped, to_a, to_b, None, to_rotations, None, None, None
 
 
 def _bias(layer: nn.Linear, dtype: torch.dtype, rotations: Tensor | None) -> Tensor | None:

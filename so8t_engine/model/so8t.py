@@ -38,7 +38,7 @@ from so8t_engine.model.frozen import take_over
 from so8t_engine.model.so8t_layer import SO8TLinear
 from so8t_engine.model.so8t_rotation import BLOCK, rotation
 
-__all__ = ["SO8TConfig", "SO8TLinear", "SO8TModel", "attach", "load_adapter", "read_config", "rotation", "rotations_error", "rotations_solved"]
+__all__ = ["SO8TConfig", "SO8TLinear", "SO8TModel", "attach", "load_adapter", "read_config", "rotation", "rotations_error", "prepared"]
 
 
 def _so8t_type() -> PeftType:
@@ -257,23 +257,49 @@ def read_config(folder: Path) -> SO8TConfig:
 
 
 @contextmanager
-def rotations_solved(layers: Sequence[SO8TLinear]) -> Iterator[None]:
-    """Within it the active adapters' rotations of all `layers` are solved, in one batch.
+def prepared(layers: Sequence[SO8TLinear], dtype: torch.dtype) -> Iterator[None]:
+    """Within it the active adapters of all `layers` are ready for products in `dtype`: a few launches for all of them
+    instead of some for each, which is what a card waits for.
 
-    On a GPU that takes some fifty launches instead of fifty a layer. The way back of what was computed within must be
-    taken within, too; the parameters must not change meanwhile.
+    Rotations are solved, and turn their B, in one batch; A and B are rounded together. The way back of what was computed
+    within must be taken within, too; the parameters must not change meanwhile. A layer on which several adapters are
+    active prepares itself.
     """
-    found = [(layer, name) for layer in layers for name in layer.active_adapters if name in layer.so8t_theta]
-    thetas = [layer.so8t_theta[name] for layer, name in found]
-    if thetas:
-        parts = rotation(torch.cat(thetas)).split([len(theta) for theta in thetas])
-        for (layer, name), part in zip(found, parts, strict=True):
-            layer.solved[name] = part
+    alone = [layer for layer in layers if len(layer.active_adapters) == 1 and layer.active_adapters[0] in layer.so8t_A]
     try:
+        _prepare(alone, dtype)
         yield
     finally:
-        for layer, _ in found:
-            layer.solved.clear()
+        for layer in alone:
+            layer.ready = None
+
+
+def _prepare(layers: Sequence[SO8TLinear], dtype: torch.dtype) -> None:
+    names = [layer.active_adapters[0] for layer in layers]
+    pairs = list(zip(layers, names, strict=True))
+    whole: dict[SO8TLinear, tuple[Tensor, Tensor, float, Tensor | None]] = {
+        layer: (layer.so8t_A[name], layer.so8t_B[name], layer.so8t_scale[name], None) for layer, name in pairs
+    }
+    turned = [(layer, name) for layer, name in pairs if name in layer.so8t_theta]
+    if turned:
+        blocks = [len(layer.so8t_theta[name]) for layer, name in turned]
+        rotations = rotation(torch.cat([layer.so8t_theta[name] for layer, name in turned]))
+        scaled = torch.cat([layer.so8t_B[name] * layer.so8t_scale[name] for layer, name in turned])
+        b = rotations @ scaled.unflatten(0, (-1, BLOCK))
+        for (layer, name), own, part in zip(turned, rotations.split(blocks), b.split(blocks), strict=True):
+            whole[layer] = (layer.so8t_A[name], part.flatten(0, 1), 1.0, own)
+    with torch.no_grad():
+        for layer, rounded in zip(whole, _rounded(list(whole.values()), dtype), strict=True):
+            layer.ready = (*whole[layer], *rounded)
+
+
+def _rounded(adapters: list[tuple[Tensor, Tensor, float, Tensor | None]], dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+    """A and scale B of each adapter in `dtype`."""
+    scaled = torch._foreach_mul([b for _, b, *_ in adapters], [scale for *_, scale, _ in adapters])
+    exact = [*(a for a, *_ in adapters), *scaled]
+    found = [torch.empty_like(values, dtype=dtype) for values in exact]
+    torch._foreach_copy_(found, exact)
+    return list(zip(found[: len(adapters)], found[len(adapters) :], strict=True))
 
 
 @torch.no_grad()

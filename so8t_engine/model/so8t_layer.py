@@ -31,8 +31,8 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
     for each group of rows that has one, the other rows are the base layer's, and after a forward pass `spoke` is what
     `rows` was in it. None, the default, leaves the choice to PEFT.
 
-    `solved` may hold the rotations of adapters whose `so8t_theta` was solved for all layers at once, see
-    `so8t.rotations_solved`; it is empty otherwise.
+    `ready` may hold what `AdaptedProduct` takes of the one active adapter, made for all layers at once by
+    `so8t.prepared`; None otherwise.
 
     Args:
         base_layer: the frozen layer.
@@ -62,7 +62,7 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
         self.rows: Rows | None = None
         self.spoke: Rows | None = None
         self._prepared: dict[str, tuple[Tensor, Tensor, Tensor | None]] = {}
-        self.solved: dict[str, Tensor] = {}
+        self.ready: tuple | None = None
         self.add_adapter(adapter_name, r=r, alpha=alpha, dropout=dropout, rotated=rotated, drawn=drawn)
 
     def add_adapter(
@@ -144,19 +144,20 @@ class SO8TLinear(nn.Module, BaseTunerLayer):
 
         That is one adapter whose A are stacked, and whose B and rotations are those of the later ones times its own.
         """
+        dropped = self.so8t_dropout[names[-1]](x)
+        if self.ready is not None:
+            return AdaptedProduct.apply(x, dropped, *self.ready, self.base_layer)
         a, b, rotations = [], [], None
         for name in names:
             b.append(self.so8t_B[name] * self.so8t_scale[name])
             a.append(self.so8t_A[name])
-            own = self.solved.get(name)
-            if own is None and name in self.so8t_theta:
+            if name in self.so8t_theta:
                 own = rotation(self.so8t_theta[name])
-            if own is not None:
                 b = [(own @ part.unflatten(0, (-1, BLOCK))).flatten(0, 1) for part in b]
                 rotations = own if rotations is None else own @ rotations
-        dropped = self.so8t_dropout[names[-1]](x)
-        whole = (a[0], b[0]) if len(names) == 1 else (torch.cat(a), torch.cat(b, dim=1))
-        return AdaptedProduct.apply(x, dropped, *whole, rotations, self.base_layer)
+        a, b = (a[0], b[0]) if len(names) == 1 else (torch.cat(a), torch.cat(b, dim=1))
+        rounded = a.detach().to(x.dtype), b.detach().to(x.dtype)
+        return AdaptedProduct.apply(x, dropped, a, b, 1.0, rotations, *rounded, self.base_layer)
 
     def check_mergeable(self, where: str = "") -> None:
         """Raise ModelError "model.merge_quantized" when the base weight is no plain float parameter.
