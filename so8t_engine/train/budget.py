@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from so8t_engine.data.batches import share_out
 from so8t_engine.model.packed import PackedModel
 from so8t_engine.settings import TrainSettings
 
@@ -14,7 +15,7 @@ CPU_TOKENS = 2048
 """Tokens of a pack where there is no card: beyond it nothing gets faster."""
 
 OVERHEAD_TOKENS = 700
-"""A pack takes as long as so many tokens more: what a card waits for at its beginning and end."""
+"""A pack takes as long as so many tokens more: what a card waits for at its beginning and end (bench/train_speed.py)."""
 
 RECOMPUTED = 0.3
 """Time that a layer takes longer when it is computed twice."""
@@ -46,36 +47,35 @@ class Budget:
 
 
 def choose(
-    model: PackedModel, settings: TrainSettings, longest: int, steps: Sequence[int], device: torch.device
+    model: PackedModel, settings: TrainSettings, steps: Sequence[Sequence[int]], processes: int, device: torch.device
 ) -> Budget:  # fmt: skip
     """The fastest pack and number of recomputed layers that fit.
 
     Args:
-        longest: tokens of the longest row, which a pack must hold.
-        steps: tokens of some steps, of one process's share of them.
+        steps: tokens of each row of some steps, the longest row there is among them.
+        processes: that share each step.
         device: of the model, which is on it, adapter included.
     """
+    longest = max(length for step in steps for length in step)
     twice = model.layers if settings.gradient_checkpointing else 0
     if device.type == "cpu":
         return Budget(max(longest, settings.max_tokens or CPU_TOKENS), twice)
     room = _room(settings, device)
-    most = max(longest, *steps)
-    sizes = [settings.max_tokens] if settings.max_tokens else _sizes(longest, most)
-    found = []
+    sizes = [max(longest, settings.max_tokens)] if settings.max_tokens else _sizes(longest, max(map(sum, steps)))
+    found, last = [], None
     for size in sizes:
-        pack = max(longest, size)
+        packs = [[sum(step[row] for row in rows) for rows in share_out(step, size, processes)] for step in steps]
+        fullest = max(tokens for step in packs for tokens in step)
+        resident = _resident(model, settings, any(len(step) > processes for step in packs))
         for recomputed in range(twice + 1):
-            need = _resident(model, settings, pack < most) + activations(model, min(pack, most), recomputed)
+            need = resident + activations(model, fullest, recomputed)
+            last = last or Budget(size, twice, resident + activations(model, fullest, twice), room)
             if need <= room:
-                packs = sum(math.ceil(step / pack) for step in steps)
-                seconds = (sum(steps) + OVERHEAD_TOKENS * packs) * (1 + RECOMPUTED * recomputed / model.layers)
-                found.append((seconds, Budget(pack, recomputed, need, room)))
+                count = sum(len(step) for step in packs) / processes
+                seconds = sum(map(sum, steps)) / processes + OVERHEAD_TOKENS * count
+                found.append((seconds * (1 + RECOMPUTED * recomputed / model.layers), Budget(size, recomputed, need, room)))
                 break
-    if found:
-        return min(found, key=lambda choice: choice[0])[1]
-    pack = max(longest, settings.max_tokens)
-    need = _resident(model, settings, pack < most) + activations(model, pack, twice)
-    return Budget(pack, twice, need, room)
+    return min(found, key=lambda choice: choice[0])[1] if found else last
 
 
 def activations(model: PackedModel, tokens: int, recomputed: int) -> int:

@@ -162,9 +162,8 @@ class Session:
         train = self.settings.train
         longest = max(len(example.ids) for example in (*self.train_rows, *self.validation_rows))
         looked_at = range(min(self.schedule.steps, PLANNED_STEPS))
-        steps = [sum(len(self.train_rows[row].ids) for row in self.schedule.step_rows(step)) for step in looked_at]
-        steps = [math.ceil(tokens / self.ranks.count) for tokens in steps]
-        budget = choose(self.model, train, longest, steps, self.device)
+        steps = [[len(self.train_rows[row].ids) for row in self.schedule.step_rows(step)] for step in looked_at]
+        budget = choose(self.model, train, [*steps, [longest]], self.ranks.count, self.device)
         self.model.recomputed = budget.recomputed
         self.gradient = Gradient(
             self.model, budget, train.label_weight, longest, self.scaler, self.ranks, self.device, nullcontext
