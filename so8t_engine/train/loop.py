@@ -28,6 +28,7 @@ from so8t_engine.settings import Settings
 from so8t_engine.train.loss import Sums, answer_loss
 from so8t_engine.train.optimizer import build_optimizer, learning_rate, set_rate
 from so8t_engine.train.pet import pet_factor, pet_penalty
+from so8t_engine.train.profile import Profile
 from so8t_engine.train.state import Progress, load_state, random_states, save_adapter, save_state
 from so8t_engine.train.watch import Watch
 
@@ -56,7 +57,7 @@ def train(settings: Settings, run: Run, cancel) -> Iterator[e.Event]:
     parts = yield from _read_rows(settings, run)
     try:
         session = yield from _Session.open(settings, run, parts)
-        yield from session.steps(cancel)
+        yield from session.profile.follow(session.steps(cancel), run, settings, _libraries())
         if not cancel.is_set():
             yield session.save_final()
     except torch.OutOfMemoryError as error:
@@ -82,6 +83,7 @@ class _Session:
         self.train_rows: list[Example] = []
         self.validation_rows: list[Example] = []
         self.progress = Progress()
+        self.profile = Profile(self.device)
 
     @classmethod
     def open(cls, settings: Settings, run: Run, parts: Split) -> Iterator[e.Event]:
@@ -189,42 +191,52 @@ class _Session:
                 last_saved = self.progress.step if isinstance(event, e.CheckpointSaved) else last_saved
                 yield event
             if self.progress.step < total and self.watch.due:
-                yield from self.watch.look(self.progress.step, cancel)
-        yield from self.watch.look(total, cancel)  # behind the last checkpoint: a stop in it costs no step
+                yield from self._score(cancel)
+        yield from self._score(cancel)  # behind the last checkpoint: a stop in it costs no step
+
+    def _score(self, cancel) -> list[e.Event]:
+        with self.profile.phase("validation"):
+            return list(self.watch.look(self.progress.step, cancel))
 
     def _step(self, cancel) -> e.StepFinished | None:
         begun = time.monotonic()
         train, step = self.settings.train, self.progress.step
-        batches = [self._batch(self.train_rows, rows) for rows in self.schedule.batches(step)]
-        weight = sum(float(batch.weights(train.label_weight).sum()) for batch in batches)
-        tokens = sum(batch.tokens for batch in batches)
+        with self.profile.phase("data"):
+            batches = [self._batch(self.train_rows, rows) for rows in self.schedule.batches(step)]
+            weight = sum(float(batch.weights(train.label_weight).sum()) for batch in batches)
+            tokens = sum(batch.tokens for batch in batches)
         pet = train.pet_weight * pet_factor(step / self.schedule.steps)
         sums = Sums()
         for batch in batches:
             if cancel.is_set():
                 self.optimizer.zero_grad()
                 return None
-            loss, part, hidden = answer_loss(self.model, batch.to(self.device), train.label_weight, pet > 0)
-            loss = loss / weight
-            if hidden is not None:
-                loss = loss + pet * pet_penalty(hidden, batch.mask.to(self.device)) / len(batches)
-            self.accelerator.backward(loss)
+            with self.profile.phase("forward"):
+                loss, part, hidden = answer_loss(self.model, batch.to(self.device), train.label_weight, pet > 0)
+                loss = loss / weight
+                if hidden is not None:
+                    loss = loss + pet * pet_penalty(hidden, batch.mask.to(self.device)) / len(batches)
+            with self.profile.phase("backward"):
+                self.accelerator.backward(loss)
             sums.add(part)
         if not math.isfinite(sums.nll):
             raise EngineError("train.diverged", where=f"step {step + 1}", step=step + 1)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), train.max_grad_norm)
-        rate = learning_rate(step, self.schedule.steps, train)
-        set_rate(self.optimizer.optimizer, rate)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        with self.profile.phase("optimizer"):
+            norm = self.accelerator.clip_grad_norm_(self.model.parameters(), train.max_grad_norm)
+            rate = learning_rate(step, self.schedule.steps, train)
+            set_rate(self.optimizer.optimizer, rate)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
         self.progress.step = step + 1
         measured = (step + 1) % ROTATION_CHECK_STEPS == 0 or step + 1 == self.schedule.steps
-        return e.StepFinished(
+        done = e.StepFinished(
             step=step + 1, epoch=(step + 1) / self.schedule.steps_per_epoch, loss=sums.mean,
             label_nll=sums.label_mean, learning_rate=rate, gradient_norm=float(norm), tokens=tokens,
             seconds=time.monotonic() - begun,
             rotation_error=rotations_error(self.adapted) if measured and self.settings.so8t.rotate else None,
         )  # fmt: skip
+        self.profile.finish_step(sum(len(batch.ids) for batch in batches), tokens, done.seconds)
+        return done
 
     @torch.no_grad()
     def _validate(self, cancel) -> Iterator[e.Event]:
@@ -242,7 +254,8 @@ class _Session:
                 self.model.train()
                 return
             rows = range(start, min(start + size, len(self.validation_rows)))
-            sums.add(answer_loss(self.model, self._batch(self.validation_rows, rows).to(self.device), 1.0)[1])
+            with self.profile.phase("validation"):
+                sums.add(answer_loss(self.model, self._batch(self.validation_rows, rows).to(self.device), 1.0)[1])
         self.model.train()
         self.progress.validated = step
         best = self.progress.best is None or sums.mean < self.progress.best
@@ -252,7 +265,8 @@ class _Session:
         )  # fmt: skip
         if best:
             try:
-                checkpoint.save(self.run.best_model, step, self._fill_adapter, self._fingerprints(), keep=2)
+                with self.profile.phase("checkpoint"):
+                    checkpoint.save(self.run.best_model, step, self._fill_adapter, self._fingerprints(), keep=2)
                 self.progress.best = sums.mean
             except EngineError as error:  # a full disk costs a warning, not the run
                 yield e.CheckpointFailed(step=step, code=error.code, where=error.where, facts=error.facts)
@@ -273,15 +287,16 @@ class _Session:
 
     def _save(self, reason: str, states: dict) -> e.CheckpointSaved:
         begun = time.monotonic()
-        saved = checkpoint.save(
-            self.run.checkpoints,
-            self.progress.step,
-            lambda folder: save_state(
-                folder, self.adapted, self.optimizer.optimizer, self.accelerator.scaler, self.progress, states
-            ),
-            self._fingerprints(),
-            self.settings.checkpoint.keep,
-        )
+        with self.profile.phase("checkpoint"):
+            saved = checkpoint.save(
+                self.run.checkpoints,
+                self.progress.step,
+                lambda folder: save_state(
+                    folder, self.adapted, self.optimizer.optimizer, self.accelerator.scaler, self.progress, states
+                ),
+                self._fingerprints(),
+                self.settings.checkpoint.keep,
+            )
         return e.CheckpointSaved(
             step=saved.step, folder=str(saved.folder), bytes=saved.bytes, seconds=time.monotonic() - begun,
             reason=reason,
