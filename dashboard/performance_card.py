@@ -30,8 +30,8 @@ def _tiles(told: events.PerformanceMeasured, page: Page) -> list[tuple[str, str,
     tiles = [
         (page.t("performance.tokens"), numbers.rate(told.tokens_per_second), " tokens/s"),
         (page.t("performance.samples"), numbers.fixed(told.samples_per_second, 1), escape(page.t("performance.samples_unit"))),
-        (page.t("performance.p50"), *_seconds(told.step_p50)),
-        (page.t("performance.p95"), *_seconds(told.step_p95)),
+        (page.t("performance.step_median"), *_seconds(told.step_p50)),
+        (page.t("performance.step_slow"), *_seconds(told.step_p95)),
         (page.t("performance.vram" if on_card else "performance.ram"), memory, " GiB"),
     ]  # fmt: skip
     if told.joules_per_1000_tokens is not None:
