@@ -13,7 +13,7 @@ EVERY_SECONDS = 1.0
 SHARE = 0.005
 """Of the time, at most, that the looks may take: a driver that answers slowly is asked less often."""
 
-LONGEST_GUESS = 10.0
+LONGEST_GUESS = 30.0
 """Seconds between two looks over which the power at both ends still tells the energy between them."""
 
 
