@@ -262,6 +262,31 @@ class CheckpointFailed(Event):
     facts: dict[str, str] = {}
 
 
+class PerformanceMeasured(Event):
+    """What the present try has cost so far: its steps after `from_step`, up to `to_step`. The report in `file` has more.
+
+    seconds: of the try, without pauses. tokens_per_second (real ones), samples_per_second: within the steps.
+    step_p50, step_p95: seconds. ram_peak: of this process, bytes. vram_peak: allocated by torch, bytes; None on a CPU.
+    joules_per_1000_tokens: None where no card tells its energy or its power.
+    shares: of `seconds`, 0.0 to 1.0, by phase: "data", "forward", "backward", "optimizer", "checkpoint", "validation",
+        as far as there were such, and "other".
+    file: None where the disk refused it.
+    """
+
+    from_step: int
+    to_step: int
+    seconds: float
+    tokens_per_second: float
+    samples_per_second: float
+    step_p50: float
+    step_p95: float
+    ram_peak: int
+    vram_peak: int | None
+    joules_per_1000_tokens: float | None
+    shares: dict[str, float]
+    file: str | None
+
+
 class ModelSaved(Event):
     """The trained adapter is on disk."""
 

@@ -23,6 +23,15 @@ def sample() -> HardwareSampled:
     )
 
 
+def energy() -> float | None:
+    """Joules that the card has used since its driver was loaded; None where no card counts them."""
+    card = _card()
+    try:
+        return None if card is None else pynvml.nvmlDeviceGetTotalEnergyConsumption(card) / 1000
+    except pynvml.NVMLError:
+        return None
+
+
 @cache
 def _card():
     """The first card's NVML handle, or None without a driver."""

@@ -178,6 +178,8 @@ def describe(event: e.Event) -> str:
         case e.CheckpointSaved():
             size = event.bytes / 2**20
             return f"checkpoint at step {event.step}: {size:.1f} MiB in {event.seconds:.2f} s ({event.reason})"
+        case e.PerformanceMeasured():
+            return _performance(event)
         case e.ModelSaved():
             return f"model of step {event.step} saved in {event.folder}"
         case e.VerificationFinished():
@@ -237,6 +239,18 @@ def _dataset(event: e.DatasetRead) -> str:
              f"{event.without_output} without output" if event.without_output else "",
              f"{event.skipped} bad rows skipped, the first: {event.first_skipped}" if event.skipped else ""]  # fmt: skip
     return "; ".join(filter(None, [f"{event.rows} rows ({classes})", splits, *extra]))
+
+
+def _performance(event: e.PerformanceMeasured) -> str:
+    memory, kind = (event.ram_peak, "RAM") if event.vram_peak is None else (event.vram_peak, "VRAM")
+    energy = event.joules_per_1000_tokens
+    parts = [
+        f"{event.tokens_per_second:,.0f} tokens/s, {event.samples_per_second:,.1f} samples/s",
+        f"a step {event.step_p50:.3f} s (p95 {event.step_p95:.3f} s)", f"peak {kind} {memory / 2**30:.1f} GiB",
+        f"{energy:,.1f} J for 1,000 tokens" if energy is not None else "",
+        ", ".join(f"{name} {share:.1%}" for name, share in event.shares.items()),
+    ]  # fmt: skip
+    return f"steps {event.from_step + 1} to {event.to_step}: " + "; ".join(filter(None, parts))
 
 
 def _rows(event: e.EvaluationOpened | e.AbTestOpened) -> str:

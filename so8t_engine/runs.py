@@ -5,6 +5,7 @@
         config.yaml         the settings, frozen at the start
         split.json          which rows are for training, validation and test
         events.jsonl        all that happened, one event a line
+        performance_report.json  what the newest try at training has cost, and where its time went
         checkpoints/        full training states, newest last
         best_model/         the adapter with the lowest validation loss
         final_model/        the adapter at the end: its manifest marks the run as finished
@@ -67,6 +68,10 @@ class Run:
     @property
     def events_file(self) -> Path:
         return self.folder / "events.jsonl"
+
+    @property
+    def performance_report(self) -> Path:
+        return self.folder / "performance_report.json"
 
     @property
     def checkpoints(self) -> Path:

@@ -22,6 +22,7 @@ QUIET = (
 
 CURVES = (
     "steps", "validations", "scores", "checkpoints", "resumes", "hardware", "dataset", "lengths", "model", "plan",
+    "performance",
 )  # fmt: skip
 """What the tries of a run add to, one after the other."""
 
@@ -69,6 +70,7 @@ class Snapshot:
     command: what the job does, by the name of its command ("StartTraining").
     checks: of the present verification, in order; the last one may still be under way.
     scores: four-class scores of the validation rows while training.
+    performance: what the newest try that has told it has cost.
     evaluation, evaluating, evaluated: of the present evaluation: what it is about, how far it is, what it has found.
     export, exporting, exported, fidelity: of the present export: what it is about, how far its present part is, the
         files that are whole, how they compare with the model. created, pushed: what Ollama has of it.
@@ -101,6 +103,7 @@ class Snapshot:
     resumes: Series = field(default_factory=Series)
     hardware: Series = field(default_factory=Series)
     rotation_error: float | None = None
+    performance: e.PerformanceMeasured | None = None
     saved: e.ModelSaved | None = None
     checks: tuple[e.CheckStarted | e.CheckFinished, ...] = ()
     verified: e.VerificationFinished | None = None
@@ -239,6 +242,8 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
             return {"warnings": (*s.warnings, event)}
         case e.HardwareSampled():
             return {"hardware": s.hardware.append(event)}
+        case e.PerformanceMeasured():
+            return {"performance": event}
         case e.ModelSaved():
             return {"saved": event}
         case e.CheckStarted():

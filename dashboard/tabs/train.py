@@ -7,6 +7,7 @@ import gradio as gr
 from dashboard import cards, charts, train_cards
 from dashboard.bridge import Page, TabParts
 from dashboard.log import log
+from dashboard.performance_card import performance_card
 from so8t_engine import EngineError, Snapshot
 
 PRESSED = "studio.presses(element, trigger)"
@@ -31,6 +32,7 @@ def build(page: Page) -> TabParts:
             progress = _card(4, "train-progress")
             _charts(page, "chart.curves", train_cards.CURVES, train_cards.axis_switch(page))
             _charts(page, "chart.hardware", train_cards.HARDWARE, "")
+            performance = _card(0, "train-performance")
     figures = [
         gr.HTML("{}", html_template="", apply_default_css=False, js_on_load=DRAWN, elem_classes="so-carrier")
         for _ in range(2)
@@ -51,11 +53,12 @@ def build(page: Page) -> TabParts:
             train_cards.checkpoints_card(snapshot, page),
             cards.card(page.t("log.title"), log(snapshot, page), name="log"),
             train_cards.progress_card(snapshot, page),
+            performance_card(snapshot, page),
             json.dumps(charts.curves(snapshot, page)),
             json.dumps(charts.hardware(snapshot, page)),
         ]
 
-    outputs = [situation, decide, unfinished, run, checkpoints, history, progress, *figures]
+    outputs = [situation, decide, unfinished, run, checkpoints, history, progress, performance, *figures]
     return TabParts(outputs, draw)
 
 

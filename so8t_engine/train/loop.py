@@ -5,7 +5,6 @@ import math
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from importlib.metadata import version
 
 import torch
@@ -30,6 +29,7 @@ from so8t_engine.train.gradient import Gradient
 from so8t_engine.train.loss import answer_loss
 from so8t_engine.train.optimizer import build_optimizer, learning_rate, set_rate
 from so8t_engine.train.pet import pet_factor
+from so8t_engine.train.profile import Profile
 from so8t_engine.train.ranks import Ranks
 from so8t_engine.train.state import Progress, load_state, random_states, save_adapter, save_state
 from so8t_engine.train.watch import Watch
@@ -64,7 +64,7 @@ def train(settings: Settings, run: Run, cancel, ranks: Ranks | None = None) -> I
     parts = yield from _read_rows(settings, run)
     try:
         session = yield from Session.open(settings, run, parts, ranks or Ranks())
-        yield from session.steps(cancel)
+        yield from session.profile.follow(session.steps(cancel), run, settings, _libraries())
         if not cancel.is_set():
             yield session.save_final()
     except torch.OutOfMemoryError as error:
@@ -90,6 +90,7 @@ class Session:
         self.train_rows: list[Example] = []
         self.validation_rows: list[Example] = []
         self.progress = Progress()
+        self.profile = Profile(self.device)
 
     @classmethod
     def open(cls, settings: Settings, run: Run, parts: Split, ranks: Ranks) -> Iterator[e.Event]:
@@ -166,7 +167,7 @@ class Session:
         budget = choose(self.model, train, [*steps, [longest]], self.ranks.count, self.device)
         self.model.recomputed = budget.recomputed
         self.gradient = Gradient(
-            self.model, budget, train.label_weight, longest, self.scaler, self.ranks, self.device, nullcontext
+            self.model, budget, train.label_weight, longest, self.scaler, self.ranks, self.device, self.profile.phase
         )  # fmt: skip
         return e.MemoryPlanned(
             pack=budget.pack, recomputed=budget.recomputed, layers=self.model.layers, bytes=budget.bytes,
@@ -207,8 +208,12 @@ class Session:
                 last_saved = self.progress.step if isinstance(event, e.CheckpointSaved) else last_saved
                 yield event
             if self.progress.step < total and self.watch.due:
-                yield from self.watch.look(self.progress.step, cancel)
-        yield from self.watch.look(total, cancel)  # behind the last checkpoint: a stop in it costs no step
+                yield from self._score(cancel)
+        yield from self._score(cancel)  # behind the last checkpoint: a stop in it costs no step
+
+    def _score(self, cancel) -> list[e.Event]:
+        with self.profile.phase("validation"):
+            return list(self.watch.look(self.progress.step, cancel))
 
     def step(self, cancel) -> Iterator[e.Event]:
         """One optimizer step; returns its StepFinished, or None when it was stopped."""
@@ -219,24 +224,27 @@ class Session:
         read = yield from self.gradient.of_step(examples, step + 1, pet, cancel)
         if read is None:
             return None
-        self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.gradient.parameters, train.max_grad_norm)
         rate = learning_rate(step, self.schedule.steps, train)
-        set_rate(self.optimizer, rate)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.gradient.drop()
+        with self.profile.phase("optimizer"):
+            self.scaler.unscale_(self.optimizer)
+            norm = torch.nn.utils.clip_grad_norm_(self.gradient.parameters, train.max_grad_norm)
+            set_rate(self.optimizer, rate)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.gradient.drop()
         sums = read()  # here the card is waited for: all of the step has been handed to it
         if not math.isfinite(sums.nll):
             raise EngineError("train.diverged", where=f"step {step + 1}", step=step + 1)
         self.progress.step = step + 1
         measured = (step + 1) % ROTATION_CHECK_STEPS == 0 or step + 1 == self.schedule.steps
-        return e.StepFinished(
+        done = e.StepFinished(
             step=step + 1, epoch=(step + 1) / self.schedule.steps_per_epoch, loss=sums.mean,
             label_nll=sums.label_mean, learning_rate=rate, gradient_norm=float(norm),
             tokens=sum(len(example.ids) for example in examples), seconds=time.monotonic() - begun,
             rotation_error=rotations_error(self.adapted) if measured and self.settings.so8t.rotate else None,
         )  # fmt: skip
+        self.profile.finish_step(len(examples), done.tokens, done.seconds)
+        return done
 
     @torch.no_grad()
     def _validate(self, cancel) -> Iterator[e.Event]:
@@ -253,8 +261,9 @@ class Session:
             if cancel.is_set() and self.ranks.count == 1:
                 self.model.train()
                 return
-            part = pack([self.validation_rows[row] for row in rows]).to(self.device)
-            sums += answer_loss(self.model, part, 1.0)[1]
+            with self.profile.phase("validation"):
+                part = pack([self.validation_rows[row] for row in rows]).to(self.device)
+                sums += answer_loss(self.model, part, 1.0)[1]
         self.model.train()
         sums = self.gradient.read(self.ranks.add(sums), self.validation_rows)
         self.progress.validated = step
@@ -265,7 +274,8 @@ class Session:
         )  # fmt: skip
         if best:
             try:
-                checkpoint.save(self.run.best_model, step, self._fill_adapter, self._fingerprints(), keep=2)
+                with self.profile.phase("checkpoint"):
+                    checkpoint.save(self.run.best_model, step, self._fill_adapter, self._fingerprints(), keep=2)
                 self.progress.best = sums.mean
             except EngineError as error:  # a full disk costs a warning, not the run
                 yield e.CheckpointFailed(step=step, code=error.code, where=error.where, facts=error.facts)
@@ -286,15 +296,14 @@ class Session:
 
     def _save(self, reason: str, states: dict) -> e.CheckpointSaved:
         begun = time.monotonic()
-        saved = checkpoint.save(
-            self.run.checkpoints,
-            self.progress.step,
-            lambda folder: save_state(
-                folder, self.adapted, self.optimizer, self.scaler, self.progress, states
-            ),
-            self._fingerprints(),
-            self.settings.checkpoint.keep,
-        )
+        with self.profile.phase("checkpoint"):
+            saved = checkpoint.save(
+                self.run.checkpoints,
+                self.progress.step,
+                lambda folder: save_state(folder, self.adapted, self.optimizer, self.scaler, self.progress, states),
+                self._fingerprints(),
+                self.settings.checkpoint.keep,
+            )
         return e.CheckpointSaved(
             step=saved.step, folder=str(saved.folder), bytes=saved.bytes, seconds=time.monotonic() - begun,
             reason=reason,

@@ -49,6 +49,7 @@ def test_start_watch_reload_stop_and_resume(window, studio):
     page = window()
     expect(page.locator("#train-situation")).to_contain_text("まだ実行がありません。")
     assert page.title() == "SO8T Studio"
+    assert page.locator("#train-performance .so-card").count() == 0
 
     assert page.locator("#train-decide").get_by_role("button", name="学習を始める").is_enabled()
     page.keyboard.press("Control+Enter")
@@ -76,6 +77,11 @@ def test_start_watch_reload_stop_and_resume(window, studio):
     assert told[told.index(StopRequested) :].count(StepFinished) <= 1, "Stop takes effect within one step"
     checkpoints = second.locator("#train-checkpoints").inner_text()
     assert f"step {stopped:,}" in checkpoints, "Stop leaves a checkpoint"
+
+    for told in ("Real tokens", "tokens/s", "Step (p95)", "forward", f"steps 1–{stopped:,}"):
+        expect(second.locator("#train-performance")).to_contain_text(told)
+    second.reload()
+    expect(second.locator("#train-performance")).to_contain_text("Real tokens")
 
     press_until(second, "#train-decide", "Resume", "running")
     assert wait_for_step(second, stopped + 1) >= stopped + 1
