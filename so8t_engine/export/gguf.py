@@ -55,7 +55,7 @@ def convert(
         adapter: folder of an SO8T adapter, None for the base alone.
         outputs: the file to write for each of "f16", "q8_0" and "bf16" that is wanted. Folders are made.
         facts: what the files say of their origin.
-        cancel: looked at every megabyte or so.
+        cancel: looked at every megabyte or so that is written, and every stretch that is read again.
 
     Yields:
         ConversionProgressed about four times a second, then GgufWritten for each file unless it was cancelled.

@@ -27,7 +27,6 @@ AHEAD = 4
 BEHIND = 32
 """Pieces that may wait to be written: about 50 MiB."""
 
-
 STRETCH = 64
 """Pieces that are written before they are read again: up to 64 MiB."""
 
@@ -35,7 +34,7 @@ STRETCH = 64
 class Stream:
     """The work of one conversion. Closed by a with statement, which waits for what is under way.
 
-    One thread reads, in order; a few fold and store; one for each output hashes and writes, in order; one for each output
+    One thread reads, in order; a few fold and store; for each output one hashes and writes, in order, and one syncs and
     reads again what is written.
     """
 
