@@ -1,5 +1,5 @@
-"""From the shards to the files: reading, folding and storing, hashing and writing, and reading again overlap, and little
-is held at once."""
+"""From the shards to the files: reading, folding and storing, writing, and reading again overlap, and little is held at
+once."""
 
 import os
 import threading
