@@ -3,6 +3,8 @@
 The only module that knows POSIX from Windows.
 """
 
+import errno
+import mmap
 import os
 import random
 import re
@@ -11,6 +13,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -77,6 +80,75 @@ def forget(file: BinaryIO, stop: int = 0) -> None:
     """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), 0, stop, os.POSIX_FADV_DONTNEED)
+
+
+BLOCK = 2**22
+"""Bytes that go to the disk, or come from it, at once where they pass the system's cache by."""
+
+
+def direct_block() -> memoryview:
+    """Memory for `BLOCK` bytes to or from a file of `open_direct`: it begins with a page."""
+    return memoryview(mmap.mmap(-1, BLOCK))
+
+
+def open_direct(path: Path, mode: str) -> FileIO:
+    """Open a file without a buffer and, where the system and its file system can, past the system's cache.
+
+    Wherever that is not the end of the file, whole pages must be read or written, from a multiple of a page on and in
+    a `direct_block`. Windows and macOS have no such call.
+    """
+    if hasattr(os, "O_DIRECT"):
+        try:
+            return FileIO(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_DIRECT, 0o666))
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # said by a file system that can't
+                raise
+    return FileIO(path, mode)
+
+
+class DirectFile:
+    """A new large file, written past the system's cache where that can be. For one thread; `sync` for any.
+
+    A byte that goes through the cache is copied into memory that the system has to find, and pushes out another.
+
+    Attributes:
+        written: bytes handed to the system.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._block, self._held = open_direct(path, "wb"), direct_block(), 0
+        self.written = 0
+
+    def write(self, data: memoryview) -> None:
+        """Add bytes. Less than a block of them waits here for more."""
+        while data:
+            count = min(len(data), BLOCK - self._held)
+            self._block[self._held : self._held + count] = data[:count]
+            self._held, data = self._held + count, data[count:]
+            if self._held == BLOCK:
+                self._hand_over(BLOCK)
+                self.written, self._held = self.written + BLOCK, 0
+
+    def finish(self) -> None:
+        """Write what waits: in whole pages, then cut to size."""
+        self._hand_over(-(-self._held // mmap.PAGESIZE) * mmap.PAGESIZE)
+        size = self.written + self._held
+        self._file.truncate(size)
+        self.written, self._held = size, 0
+
+    def sync(self) -> None:
+        """Bring what was written to the disk itself; it is read from there afterwards."""
+        os.fsync(self._file.fileno())
+        forget(self._file)
+
+    def close(self) -> None:
+        """Close it. What waits is lost."""
+        self._file.close()
+
+    def _hand_over(self, count: int) -> None:
+        rest = self._block[:count]
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -6,11 +6,9 @@ own converter.
 """
 
 import shutil
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, Protocol
@@ -57,7 +55,7 @@ def convert(
         adapter: folder of an SO8T adapter, None for the base alone.
         outputs: the file to write for each of "f16", "q8_0" and "bf16" that is wanted. Folders are made.
         facts: what the files say of their origin.
-        cancel: looked at every megabyte or so.
+        cancel: looked at every megabyte or so that is written, and every stretch that is read again.
 
     Yields:
         ConversionProgressed about four times a second, then GgufWritten for each file unless it was cancelled.
@@ -88,9 +86,12 @@ def convert(
                 held.callback(file.discard)
                 file.begin(head, [target.bytes(file.kind) for target in wanted])
             with Stream(shards, change, files) as stream:
-                yield from _write(stream, files, wanted, cancel)
-            yield from _check(files, cancel)
-            for file in files if not cancel.is_set() else ():
+                yield from _run(stream, files, wanted, cancel)
+            if cancel.is_set():
+                return
+            for file in files:
+                file.verify()
+            for file in files:
                 file.publish()
                 yield e.GgufWritten(
                     file=str(file.path), quantization=file.kind, bytes=file.size, tensors=len(wanted), sha256=file.sha256
@@ -126,37 +127,17 @@ def _check_room(files: list[Output], wanted: list[Target]) -> None:
             raise EngineError("export.disk_short", where=str(folder), **sizes)
 
 
-def _write(stream: Stream, files: list[Output], wanted: list[Target], cancel: Cancel) -> Iterator[e.Event]:
-    """Read, fold, store, write."""
-    pace, done = _Pace("write", sum(target.bytes(file.kind) for file in files for target in wanted)), 0
-    for count in stream.run(wanted):
-        done += count
-        yield from pace.at(done)
-        if cancel.is_set():
-            return
-
-
-def _check(files: list[Output], cancel: Cancel) -> Iterator[e.Event]:
-    """Sync and read again, all files at once."""
-    if cancel.is_set():
-        return
-    closed, blocks = threading.Event(), []
-    pace = _Pace("check", sum(file.size for file in files))
-    with ThreadPoolExecutor(len(files), "export-check") as pool:
-        checks = [pool.submit(_finish, file, blocks, lambda: closed.is_set() or cancel.is_set()) for file in files]
-        try:
-            while wait(checks, PROGRESS_SECONDS).not_done:
-                yield from pace.at(sum(blocks))
-        finally:
-            closed.set()
-    for check in checks:
-        check.result()
-    yield from pace.at(sum(blocks))
-
-
-def _finish(file: Output, blocks: list[int], stop) -> None:
-    file.finish()
-    file.check(blocks.append, stop)
+def _run(stream: Stream, files: list[Output], wanted: list[Target], cancel: Cancel) -> Iterator[e.Event]:
+    """Read, fold, store, write; sync and read again, which begins with the first stretch that is written."""
+    writing = _Pace("write", sum(target.bytes(file.kind) for file in files for target in wanted))
+    checking = _Pace("check", sum(file.size for file in files))
+    for pace, counts in ((writing, stream.write(wanted)), (checking, stream.check())):
+        done = 0
+        for count in counts:
+            done += count
+            yield from pace.at(done)
+            if cancel.is_set():
+                return
 
 
 class _Pace:

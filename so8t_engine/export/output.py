@@ -3,22 +3,17 @@
 import hashlib
 import os
 import struct
-from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import gguf
 from gguf import GGUFWriter
 
-from so8t_engine.disk import forget, let_pass, retried, sync_folder
+from so8t_engine.disk import DirectFile, direct_block, open_direct, retried, sync_folder
 from so8t_engine.errors import EngineError
 
 PART = ".part"
 """Ends the name of a file that is not whole yet."""
-
-BLOCK = 2**20
-"""Bytes that are read again at once."""
 
 
 def padded(size: int) -> int:
@@ -27,9 +22,10 @@ def padded(size: int) -> int:
 
 
 class Output:
-    """One file. `begin`, `write` for every piece of every tensor in order, `finish`, `check`, `publish`; or `discard`.
+    """One file. `begin`, `write` for every piece of every tensor in order, `finish`, a last `check`, `verify`,
+    `publish`; or `discard`.
 
-    For one thread at a time.
+    For one thread at a time, but that another one may `check` what is written meanwhile.
 
     Attributes:
         path: its name once it is whole. part: its name until then.
@@ -40,8 +36,10 @@ class Output:
         self.path, self.kind = path, kind
         self.part = path.with_name(path.name + PART)
         self.size, self.sha256 = 0, ""
-        self._tensors = 0
-        self._file: BinaryIO | None = None
+        self._tensors = self._written = self._read = 0
+        self._hash, self._found, self._head = hashlib.sha256(), hashlib.sha256(), b""
+        self._file: DirectFile | None = None
+        self._again = None
 
     def begin(self, head: GGUFWriter, sizes: list[int]) -> None:
         """Write the head. sizes: bytes of each tensor's data, in order."""
@@ -49,52 +47,49 @@ class Output:
             head.write_header_to_file(self.part)
             head.write_kv_data_to_file()
             head.write_ti_data_to_file()
-        self._hash = hashlib.sha256(self.part.read_bytes())
+        data = self.part.read_bytes()
         self._tensors = len(sizes)
-        self._file = self.part.open("ab")
-        self._written = self._file.tell()
+        self._file, self._again, self._block = DirectFile(self.part), open_direct(self.part, "rb"), direct_block()
+        self._put(memoryview(data))
         self._pad()
         self.size = self._written + sum(map(padded, sizes))
 
     def write(self, data: memoryview, last: bool) -> None:
         """Add the next bytes of the present tensor; `last` when it ends with them."""
-        self._hash.update(data)
-        self._file.write(data)
-        let_pass(self._file, self._written, self._written + len(data))
-        self._written += len(data)
+        self._put(data)
         if last:
             self._pad()
 
     def finish(self) -> None:
-        """Bring all of it to the disk itself, and close it."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        forget(self._file)
-        self._file.close()
+        """Write what is left over."""
+        self._file.finish()
         self.sha256 = self._hash.hexdigest()
 
-    def check(self, told: Callable[[int], None], stop: Callable[[], bool]) -> None:
-        """Read the file from its start to its end: format, number of tensors, size and hash must be what was meant.
+    def check(self) -> int:
+        """Bring what is written so far to the disk itself, and read from there what was not read again before.
 
-        told: is given the number of bytes of each block read. stop: ends it early.
+        Gives the number of bytes read.
+        """
+        start, stop = self._read, self._file.written
+        self._file.sync()
+        while self._read < stop and (count := self._again.readinto(self._block)):
+            self._head = self._head or bytes(self._block[:16])
+            self._found.update(self._block[:count])
+            self._read += count
+        return self._read - start
+
+    def verify(self) -> None:
+        """Close the file. Format, number of tensors, size and hash of what was read again must be what was meant.
+
         Raises EngineError "export.damaged" when one of them differs.
         """
-        digest, size, block = hashlib.sha256(), 0, memoryview(bytearray(BLOCK))
-        with self.part.open("rb", buffering=0) as file:
-            head = struct.unpack("<IIQ", file.read(16).ljust(16, b"\0"))
-            file.seek(0)
-            while count := file.readinto(block):
-                if stop():
-                    return
-                digest.update(block[:count])
-                let_pass(file, size, size + count)
-                size += count
-                told(count)
-        if head != (gguf.GGUF_MAGIC, gguf.GGUF_VERSION, self._tensors):
+        self._close()
+        size = self.part.stat().st_size
+        if struct.unpack("<IIQ", self._head.ljust(16, b"\0")) != (gguf.GGUF_MAGIC, gguf.GGUF_VERSION, self._tensors):
             raise EngineError("export.damaged", where=str(self.part), reason="GGUF")
         if size != self.size:
             raise EngineError("export.damaged", where=str(self.part), reason=f"{size} / {self.size} bytes")
-        if digest.hexdigest() != self.sha256:
+        if self._found.digest() != self._hash.digest():
             raise EngineError("export.damaged", where=str(self.part), reason="SHA-256")
 
     def publish(self) -> None:
@@ -104,14 +99,20 @@ class Output:
 
     def discard(self) -> None:
         """Close and remove what is not whole; does nothing after `publish`. What can't be removed is written over next time."""
-        with suppress(OSError, EngineError):  # a full disk is told again on closing
-            if self._file:
-                self._file.close()
+        with suppress(OSError):
+            self._close()
         with suppress(OSError, EngineError):
             retried(lambda: self.part.unlink(missing_ok=True), self.part)
 
+    def _put(self, data: memoryview) -> None:
+        self._hash.update(data)
+        self._file.write(data)
+        self._written += len(data)
+
     def _pad(self) -> None:
-        zeros = bytes(padded(self._written) - self._written)
-        self._hash.update(zeros)
-        self._file.write(zeros)
-        self._written += len(zeros)
+        self._put(memoryview(bytes(padded(self._written) - self._written)))
+
+    def _close(self) -> None:
+        for file in (self._file, self._again):
+            if file:
+                file.close()

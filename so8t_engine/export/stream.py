@@ -1,4 +1,5 @@
-"""From the shards to the files: reading, folding and storing, hashing and writing overlap, and little is held at once."""
+"""From the shards to the files: reading, folding and storing, writing, and reading again overlap, and little is held at
+once."""
 
 import os
 import threading
@@ -26,11 +27,15 @@ AHEAD = 4
 BEHIND = 32
 """Pieces that may wait to be written: about 50 MiB."""
 
+STRETCH = 64
+"""Pieces that are written before they are read again: up to 64 MiB."""
+
 
 class Stream:
     """The work of one conversion. Closed by a with statement, which waits for what is under way.
 
-    One thread reads, in order; a few fold and store; one for each output hashes and writes, in order.
+    One thread reads, in order; a few fold and store; for each output one hashes and writes, in order, and one syncs and
+    reads again what is written.
     """
 
     def __init__(self, base: Shards, adapter: Adapter | None, outputs: list[Output]) -> None:
@@ -40,19 +45,21 @@ class Stream:
         self._count = min(MOST_MAKERS, os.cpu_count() or 1)
         self._makers = single_threaded(self._count)
         self._writers = [ThreadPoolExecutor(1, "export-write") for _ in outputs]
+        self._checkers = [ThreadPoolExecutor(1, "export-check") for _ in outputs]
+        self._checks: list[Future] = []
         self._change: tuple[str, Change | None] = ("", None)
 
     def __enter__(self) -> "Stream":
         return self
 
     def __exit__(self, *_: object) -> None:
-        pools = [self._reader, self._makers, *self._writers]
+        pools = [self._reader, self._makers, *self._writers, *self._checkers]
         for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
         for pool in pools:
             pool.shutdown()
 
-    def run(self, targets: list[Target]) -> Iterator[int]:
+    def write(self, targets: list[Target]) -> Iterator[int]:
         """Convert every target, in order. Yields the bytes that were written since the last yield.
 
         Raises ModelError for a base or an adapter that can't be read, EngineError "export.not_finite", or OSError when
@@ -60,17 +67,25 @@ class Stream:
         """
         made: deque[tuple[Piece, Future]] = deque()
         writing: deque[list[Future]] = deque()
-        for piece in (piece for target in targets for piece in pieces(target)):
+        for number, piece in enumerate(piece for target in targets for piece in pieces(target)):
             read = self._reader.submit(self._read, piece)
             made.append((piece, self._makers.submit(self._make, piece, read)))
             if len(made) > AHEAD * self._count:
                 writing.append(self._write(*made.popleft()))
+                if number % STRETCH == 0:
+                    self._check(writing[-1])
             if len(writing) > BEHIND:
                 yield _written(writing.popleft())
         while made:
             writing.append(self._write(*made.popleft()))
         while writing:
             yield _written(writing.popleft())
+        self._check([writer.submit(file.finish) for writer, file in zip(self._writers, self._outputs, strict=True)])
+
+    def check(self) -> Iterator[int]:
+        """After `write`: wait until every file is on the disk and read again. Yields the bytes of each stretch."""
+        for check in self._checks:
+            yield check.result()
 
     def _read(self, piece: Piece) -> tuple[Tensor, Change | None]:
         """The rows of a piece as the base has them, and what the adapter does to their tensor."""
@@ -106,6 +121,16 @@ class Stream:
         output.write(memoryview(part.numpy()), last)
         self._memory.give(part)
         return len(part)
+
+    def _check(self, writes: list[Future]) -> None:
+        """Have each output read again what is written, once these writes are done."""
+        for checker, output, write in zip(self._checkers, self._outputs, writes, strict=True):
+            self._checks.append(checker.submit(_check, output, write))
+
+
+def _check(output: Output, write: Future) -> int:
+    write.result()
+    return output.check()
 
 
 def _written(writes: list[Future]) -> int:

@@ -1,6 +1,7 @@
 """A GGUF file that has its name is whole, whatever happens."""
 
 import errno
+import mmap
 import os
 import shutil
 import threading
@@ -15,7 +16,7 @@ from gguf_bases import NEVER, export, names, outputs, refused, sha256
 from so8t_engine import disk
 from so8t_engine.errors import Busy, EngineError
 from so8t_engine.events import ConversionProgressed, GgufWritten
-from so8t_engine.export import gguf, stream, tensors
+from so8t_engine.export import gguf, output, stream, tensors
 from so8t_engine.export.gguf import convert
 from so8t_engine.export.metadata import Facts, named
 from so8t_engine.export.output import Output
@@ -41,13 +42,70 @@ def test_progress_counts_the_bytes_and_the_files_are_told_with_their_hashes(base
     assert names(folder) == {"model-f16.gguf", "model-q8_0.gguf"}
 
 
-def test_small_pieces_and_dropped_caches_make_the_same_files(base, tmp_path, monkeypatch):
+@pytest.mark.parametrize("past_the_cache", ["there", "refused", "missing"])
+def test_small_pieces_blocks_and_stretches_make_the_same_files(base, tmp_path, monkeypatch, past_the_cache):
     whole = export(base, None, tmp_path / "whole", "f16", "q8_0", "bf16")
     monkeypatch.setattr(tensors, "PIECE", 1024)  # the same memory many times over
+    monkeypatch.setattr(stream, "STRETCH", 7)
     monkeypatch.setattr(disk, "PASSING", 1000)
+    monkeypatch.setattr(disk, "BLOCK", 2 * mmap.PAGESIZE)
+    if past_the_cache == "missing":  # as on Windows
+        monkeypatch.delattr(os, "O_DIRECT", raising=False)
+    elif past_the_cache == "refused":
+        monkeypatch.setattr(os, "O_DIRECT", 2**14, raising=False)
+        monkeypatch.setattr(os, "open", refusing(os.open))
     pieces = export(base, None, tmp_path / "pieces", "f16", "q8_0", "bf16")
     for kind, event in pieces.items():
         assert sha256(Path(event.file)) == event.sha256 == whole[kind].sha256
+
+
+def refusing(system):
+    """The system's `open`, on a file system that can't pass its cache by."""
+
+    def call(path, flags, *rest, **named):
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument", path)
+        return system(path, flags, *rest, **named)
+
+    return call
+
+
+def test_every_byte_is_synced_before_it_is_read_again_and_the_first_while_others_are_written(
+    base, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tensors, "PIECE", 1024)
+    monkeypatch.setattr(stream, "STRETCH", 7)
+    monkeypatch.setattr(disk, "BLOCK", mmap.PAGESIZE)
+    sync, opened, finish = disk.DirectFile.sync, disk.open_direct, Output.finish
+    parts = {tmp_path / f"model-{kind}.gguf.part": kind for kind in ("f16", "q8_0")}
+    synced, read, begun = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0), {part: threading.Event() for part in parts}
+
+    def synchronized(self):
+        written = self.written
+        sync(self)
+        synced[Path(self._file.name)] = written
+
+    class Watched:
+        def __init__(self, path, mode):
+            self.path, self.file = path, opened(path, mode)
+            self.close = self.file.close
+
+        def readinto(self, block):
+            count = self.file.readinto(block)
+            read[self.path] += count
+            assert read[self.path] <= synced[self.path]
+            begun[self.path].set()
+            return count
+
+    def finished(self):
+        assert begun[self.part].wait(20)
+        finish(self)
+
+    monkeypatch.setattr(disk.DirectFile, "sync", synchronized)
+    monkeypatch.setattr(output, "open_direct", Watched)
+    monkeypatch.setattr(Output, "finish", finished)
+    written = export(base, None, tmp_path, *parts.values())
+    assert read == {part: written[kind].bytes for part, kind in parts.items()}
 
 
 def test_pieces_are_computed_on_one_thread_each_and_all_others_as_before():
@@ -93,28 +151,33 @@ class Killed(BaseException):
     """Stands for the death of the process: nothing of ours runs after it. A true one dies in test_export_command.py."""
 
 
-STEPS = ("begin", "write", "finish", "check", "publish")
+STEPS = ("begin", "write", "finish", "check", "verify", "publish")
 
 
 def die_at(monkeypatch, moment):
     """The process dies at the `moment`th step of any file, before or after it. Gives a function that counts them."""
     count, lock = [0], threading.Lock()
 
-    def dying(step, method):
+    def pass_one():
+        with lock:
+            count[0] += 1
+            if count[0] >= moment:
+                raise Killed
+
+    def dying(method):
         def call(self, *rest):
-            for half in (lambda: None, lambda: method(self, *rest)):
-                half()
-                with lock:
-                    count[0] += 1
-                    if count[0] >= moment:
-                        raise Killed
+            pass_one()
+            result = method(self, *rest)
+            pass_one()
+            return result
 
         return call
 
     for step in STEPS:
-        monkeypatch.setattr(Output, step, dying(step, getattr(Output, step)))
-    # What a dead process has not handed to the system is lost: no buffer is written later.
-    monkeypatch.setattr(Output, "discard", lambda self: self._file and self._file.raw.close())
+        monkeypatch.setattr(Output, step, dying(getattr(Output, step)))
+    # What a dead process has not handed to the system is lost: nothing is written later.
+    monkeypatch.setattr(Output, "discard", Output._close)
+    monkeypatch.setattr(stream, "STRETCH", 10)
     return lambda: count[0]
 
 
