@@ -61,9 +61,13 @@ def train(settings: Settings, run: Run, cancel, ranks: Ranks | None = None) -> I
         BadInput: rows, model or settings can't be trained with.
         EngineError: "train.diverged" or "train.out_of_memory"; the last checkpoint stays good.
     """
-    parts = yield from _read_rows(settings, run)
+    ranks = ranks or Ranks()
+    parts = yield from _read_rows(settings, run, ranks)
     try:
-        session = yield from Session.open(settings, run, parts, ranks or Ranks())
+        session = yield from Session.open(settings, run, parts, ranks)
+        if not ranks.first:
+            yield from session.steps(cancel)
+            return
         yield from session.profile.follow(session.steps(cancel), run, settings, _libraries())
         if not cancel.is_set():
             yield session.save_final()
@@ -71,12 +75,12 @@ def train(settings: Settings, run: Run, cancel, ranks: Ranks | None = None) -> I
         raise EngineError("train.out_of_memory", where=str(pick_device()), reason=str(error).split("\n")[0]) from error
 
 
-def _read_rows(settings: Settings, run: Run) -> Iterator[e.Event]:
+def _read_rows(settings: Settings, run: Run, ranks: Ranks) -> Iterator[e.Event]:
     dataset = sources.read(settings.resolve(settings.dataset), on_bad_row=settings.data.on_bad_row)
     parts = cut(dataset.samples, settings)
     yield counts(dataset, parts)
     check_trainable(dataset, parts)
-    if not run.split_file.exists():
+    if ranks.first and not run.split_file.exists():
         write_whole(run.split_file, json.dumps(parts.record()).encode("utf-8"))
     return parts
 
@@ -180,13 +184,15 @@ class Session:
             yield e.CheckpointPutAside(folder=fault.where, reason=str(fault))
         if found:
             self.progress = load_state(found.folder, self.adapted, self.optimizer, self.scaler)
+            if not self.ranks.first:  # the generators that were saved are the first process's
+                set_seed(self.settings.seed + self.ranks.index + self.progress.step * self.ranks.count)
             before, now = found.manifest["fingerprints"].get("libraries", {}), _libraries()
             changed = [f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name]]
             yield e.Resumed(step=found.step, checkpoint=str(found.folder), changed=", ".join(changed))
 
     def steps(self, cancel) -> Iterator[e.Event]:
         """Every step from the present one to the last, with validation, checkpoints and scores between them."""
-        last_saved, saved_at = self.progress.step, time.monotonic()
+        self.saved, saved_at = self.progress.step, time.monotonic()
         total = self.schedule.steps
         self.model.train()
         yield from self._validate(cancel)  # left out when the last try was stopped in it
@@ -194,24 +200,24 @@ class Session:
             states = random_states()
             done = yield from self.step(cancel)
             if done is None:  # stopped within the step: its part counts for nothing, its random draws neither
-                if self.progress.step > last_saved:
-                    yield self._save("stop", states)
+                if self.progress.step > self.saved:
+                    yield from self._save("stop", states)
                 return
             yield done
             yield from self._validate(cancel)
             due = time.monotonic() - saved_at >= self.settings.checkpoint.interval_seconds
             if self.progress.step == total:
-                yield self._save("end", random_states())
+                yield from self._save("end", random_states())
             elif due:
                 saved_at = time.monotonic()
-                event = self._try_save()
-                last_saved = self.progress.step if isinstance(event, e.CheckpointSaved) else last_saved
-                yield event
+                yield from self._try_save()
             if self.progress.step < total and self.watch.due:
                 yield from self._score(cancel)
         yield from self._score(cancel)  # behind the last checkpoint: a stop in it costs no step
 
     def _score(self, cancel) -> list[e.Event]:
+        if not self.ranks.first:
+            return []
         with self.profile.phase("validation"):
             return list(self.watch.look(self.progress.step, cancel))
 
@@ -272,7 +278,9 @@ class Session:
             step=step, loss=sums.mean, label_nll=sums.label_mean, rows=len(self.validation_rows),
             seconds=time.monotonic() - begun, best=best,
         )  # fmt: skip
-        if best:
+        if best and not self.ranks.first:
+            self.progress.best = sums.mean
+        elif best:
             try:
                 with self.profile.phase("checkpoint"):
                     checkpoint.save(self.run.best_model, step, self._fill_adapter, self._fingerprints(), keep=2)
@@ -287,14 +295,17 @@ class Session:
         )  # fmt: skip
         return e.ModelSaved(folder=str(saved.folder), step=saved.step, bytes=saved.bytes)
 
-    def _try_save(self) -> e.CheckpointSaved | e.CheckpointFailed:
+    def _try_save(self) -> Iterator[e.CheckpointSaved | e.CheckpointFailed]:
         """Save on the way: a full disk then costs a warning, not the run."""
         try:
-            return self._save("interval", random_states())
+            yield from self._save("interval", random_states())
         except EngineError as error:
-            return e.CheckpointFailed(step=self.progress.step, code=error.code, where=error.where, facts=error.facts)
+            yield e.CheckpointFailed(step=self.progress.step, code=error.code, where=error.where, facts=error.facts)
 
-    def _save(self, reason: str, states: dict) -> e.CheckpointSaved:
+    def _save(self, reason: str, states: dict) -> Iterator[e.CheckpointSaved]:
+        """Write a checkpoint, in the first process: all of them hold the same."""
+        if not self.ranks.first:
+            return
         begun = time.monotonic()
         with self.profile.phase("checkpoint"):
             saved = checkpoint.save(
@@ -304,7 +315,8 @@ class Session:
                 self._fingerprints(),
                 self.settings.checkpoint.keep,
             )
-        return e.CheckpointSaved(
+        self.saved = saved.step
+        yield e.CheckpointSaved(
             step=saved.step, folder=str(saved.folder), bytes=saved.bytes, seconds=time.monotonic() - begun,
             reason=reason,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from so8t_engine import config, hardware
 from so8t_engine import events as e
 from so8t_engine.snapshot import replay
 from so8t_engine.train import gauges as gauges_module
-from so8t_engine.train import loop, profile
+from so8t_engine.train import gradient, loop, profile
 from so8t_engine.train.loop import train
 from so8t_engine.train.profile import Profile
 
@@ -54,13 +54,13 @@ def measured(events) -> list[e.PerformanceMeasured]:
     return [event for event in events if isinstance(event, e.PerformanceMeasured)]
 
 
-# One place in the loop for each phase, and how often it is come to in four steps of four batches, two batches of
-# validation rows after the last, the best model and the last checkpoint.
+# One place in the loop for each phase, and how often it is come to in four steps of four packs, after which come
+# validation rows, the best model and the last checkpoint.
 PLACES = {
-    "data": (loop, "collate", {"data": 16, "validation": 2}),
-    "forward": (loop, "answer_loss", {"forward": 16, "validation": 2}),
-    "backward": (loop.Accelerator, "backward", {"backward": 16}),
-    "optimizer": (loop.Accelerator, "clip_grad_norm_", {"optimizer": 4}),
+    "data": (gradient, "pack", {"data": 16}),
+    "forward": (gradient, "answer_loss", {"forward": 16}),
+    "backward": (torch.Tensor, "backward", {"backward": 16}),
+    "optimizer": (torch.nn.utils, "clip_grad_norm_", {"optimizer": 4}),
     "checkpoint": (loop.checkpoint, "save", {"checkpoint": 2}),
     "other": (loop, "rotations_error", {"other": 1}),
 }  # fmt: skip
@@ -112,7 +112,7 @@ def test_what_was_not_measured_is_absent(tiny_settings):
 
 
 def test_a_pause_is_no_time_of_the_training(tiny_settings, monkeypatch, watch):
-    watch.takes(monkeypatch, loop.Accelerator, "backward", 1.0)
+    watch.takes(monkeypatch, torch.Tensor, "backward", 1.0)
     run = new_run(tiny_settings)
     for event in train(tiny_settings, run, StopsAfter(ENDLESS)):
         if isinstance(event, e.StepFinished):
