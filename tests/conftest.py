@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 from made import DEMO_MODEL, SHARED, eight_steps, forty_rows
@@ -17,6 +18,12 @@ from so8t_engine import Settings
 # takes `several_threads`. Set before anything imports torch, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# What tests write lies in memory where there is room: the audit log and the checkpoints wait for the disk at each of some
+# ten thousand calls of fsync. What a killed process leaves behind is the same there.
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > 6 * 2**30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # No test is timed: a busy machine may be ten times slower than an idle one.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
