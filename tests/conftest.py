@@ -32,6 +32,22 @@ settings.load_profile("untimed")
 
 def pytest_collection_finish() -> None:
     """Whatever has been imported stays: the collector need not look through all of it again each time it is called."""
+    _settle()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """So does what a module has left when its tests and its fixtures are over: most of it is imports of its own.
+
+    The engine collects after each model and each stage, and would look through it a thousand times.
+    """
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        _settle()
+    return result
+
+
+def _settle() -> None:
     gc.collect()
     gc.freeze()
 
