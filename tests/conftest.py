@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 from made import DEMO_MODEL, SHARED, eight_steps, forty_rows
@@ -18,6 +19,12 @@ from so8t_engine import Settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# What tests write lies in memory where there is room: the audit log and the checkpoints wait for the disk at each of some
+# ten thousand calls of fsync. What a killed process leaves behind is the same there.
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > 6 * 2**30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 # No test is timed: a busy machine may be ten times slower than an idle one.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -25,6 +32,22 @@ settings.load_profile("untimed")
 
 def pytest_collection_finish() -> None:
     """Whatever has been imported stays: the collector need not look through all of it again each time it is called."""
+    _settle()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """So does what a module has left when its tests and its fixtures are over: most of it is imports of its own.
+
+    The engine collects after each model and each stage, and would look through it a thousand times.
+    """
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        _settle()
+    return result
+
+
+def _settle() -> None:
     gc.collect()
     gc.freeze()
 

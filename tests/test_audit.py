@@ -480,7 +480,7 @@ def work(thread):
     log = Audit(Path(sys.argv[1]))
     for i in range(int(sys.argv[3])):
         number = log.open(model="m", label="DENY", prompt=f"{thread} {i}", thinking="")
-        print(number, flush=True)
+        print(f"{number}\\n", end="", flush=True)  # in one piece: other threads print too
         log.close(number, shown="x", confidence=0.5, ended="complete")
 threads = [threading.Thread(target=work, args=(n,)) for n in range(int(sys.argv[2]))]
 [t.start() for t in threads]

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -135,41 +136,49 @@ def test_full_disk_at_any_point_leaves_the_older_checkpoint_in_force(tmp_path, m
     assert save(tmp_path, 3).step == 3
 
 
-KILL_AT = """
-import os, sys
-from pathlib import Path
-from so8t_engine import checkpoint
-left = int(sys.argv[2])
-def deadly(original):
-    def call(*a, **k):
-        global left
-        left -= 1
-        if left == 0: os._exit(9)
-        return original(*a, **k)
-    return call
-for name in ("fsync", "replace", "open", "unlink", "rmdir", "mkdir"):
-    setattr(os, name, deadly(getattr(os, name)))
-def fill(folder):
-    (folder / "a.bin").write_bytes(b"new" * 1000)
-    (folder / "b.bin").write_bytes(b"new" * 1000)
-checkpoint.save(Path(sys.argv[1]), 3, fill, {}, keep=2)
-"""
+KIND = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+PROCESSES = multiprocessing.get_context(KIND)  # a child is there at once, where the system can
+
+
+def dies(folder: Path, point: int) -> None:
+    """Save a third checkpoint, in a process of its own, and die at its n-th call of the file system."""
+    left = point
+
+    def deadly(original):
+        def call(*arguments, **options):
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os._exit(9)
+            return original(*arguments, **options)
+
+        return call
+
+    def fill(to: Path) -> None:
+        for name in ("a.bin", "b.bin"):
+            (to / name).write_bytes(b"new" * 1000)
+
+    for name in ("fsync", "replace", "open", "unlink", "rmdir", "mkdir"):
+        setattr(os, name, deadly(getattr(os, name)))
+    checkpoint.save(folder, 3, fill, {}, keep=2)
+    os._exit(0)
 
 
 def test_killed_at_every_point_of_a_save_there_is_always_a_good_one(tmp_path):
     """The process dies at its n-th call of the file system, for every n up to a whole save with rotation."""
-    script = tmp_path / "kill.py"
-    script.write_text(KILL_AT)
     for point in range(1, 60):
         folder = tmp_path / str(point)
         save(folder, 1), save(folder, 2)
-        code = subprocess.run([sys.executable, str(script), str(folder), str(point)], env=environment()).returncode
+        process = PROCESSES.Process(target=dies, args=(folder, point))
+        process.start()
+        process.join()
+        assert process.exitcode in (0, 9), point
         found, _ = checkpoint.newest_good(folder)
         assert found is not None and found.step in (2, 3), point
         assert save(folder, 4).step == checkpoint.newest_good(folder)[0].step
-        if code == 0:
+        if process.exitcode == 0:
             break
-    assert code == 0 and point > 10
+    assert process.exitcode == 0 and point > 10
 
 
 def test_sharing_violation_is_waited_out_then_named(tmp_path, monkeypatch):

@@ -147,6 +147,7 @@ def test_saving_under_a_name_puts_a_file_on_the_disk(window, own_name):
     page.locator("#config-duplicate").click()
     expect(page.locator("#config-picker input")).to_have_value(f"{own_name}_2")
     box(page, "seed").fill("12")
+    expect(page.locator("#config-state")).to_contain_text("未保存")
     page.locator("#config-save").click()
     expect(page.locator("#config-state")).to_contain_text("保存済み")
     copy = config.CONFIGS / f"{own_name}_2.yaml"

@@ -40,12 +40,14 @@ def test_the_picture_is_plain_json_with_everything_the_page_needs(desk):
 
 
 def test_a_picture_never_changes_and_versions_only_grow(desk, setting):
-    gate = threading.Event()
-    setting.speaker.scripts = {ORIGINAL: [gate, answer("DENY")]}
+    begin, end, text = threading.Event(), threading.Event(), answer("DENY")
+    setting.speaker.scripts = {ORIGINAL: [begin, text[:40], end, text[40:]]}
     desk.ask("一")
     pictures = [until(desk, lambda p: p["turns"][0]["answers"][1]["state"] == "done")]
     before = json.dumps(pictures[0])
-    gate.set()
+    begin.set()
+    pictures.append(desk.wait(pictures[-1]["version"], 30))
+    end.set()
     while pictures[-1]["speaking"]:
         pictures.append(desk.wait(pictures[-1]["version"], 30))
     assert json.dumps(pictures[0]) == before
