@@ -106,6 +106,17 @@ def test_a_window_that_is_behind_gets_everything(built, draft):
     assert built._refresh(updates[built.seen]) == {built.seen: updates[built.seen]}
 
 
+def test_auto_is_a_name_in_the_form_and_a_word_in_the_yaml(built, draft):
+    for path in ("so8t.targets", "so8t.rotate"):
+        assert config.AUTO in dict(built.widgets[path].choices)
+        built._field_handler(path)([config.AUTO], draft.view().revision)
+        assert draft.view().values[path] == "auto"
+        assert config_fields.shown(FIELDS[path], "auto") == config_fields.shown(FIELDS[path], ["auto"]) == ["auto"]
+    assert "  targets: auto\n" in draft.text and not draft.view().faults
+    built._field_handler("so8t.targets")([config.AUTO, "o_proj"], draft.view().revision)
+    assert [fault.code for fault in draft.view().faults] == ["config.auto_not_alone"]
+
+
 def test_the_yaml_fills_the_form(built, draft):
     updates = built._edited("seed: 9\nmodel: {dtype: float16}\n", draft.view().revision)
     changed = {path for path, widget in built.widgets.items() if widget in updates}
