@@ -1,10 +1,12 @@
 """How much the demo's retraining teaches: macro-F1 on its held-out split before and after, through the command line.
 
-    python bench/demo_training.py            trains with configs/demo.yaml, prints one table
-    python bench/demo_training.py RUN        only measures a finished run
+    python bench/demo_training.py                 trains with configs/demo.yaml, prints one table
+    python bench/demo_training.py CONFIG.yaml     trains with another config, such as configs/smollm2_cpu.yaml
+    python bench/demo_training.py RUN             only measures a finished run
 
-The held-out split has phrasings and verb-object pairs that training never shows. Each decision is the class that the
-model writes into 分類結果 when it answers greedily; an answer that can't be parsed is wrong.
+The held-out split has phrasings and verb-object pairs that training never shows; of its rows those are asked whose
+language the training data has. Each decision is the class that the model writes into 分類結果 when it answers greedily; an
+answer that can't be parsed is wrong.
 """
 
 import json
@@ -34,15 +36,15 @@ from so8t_engine.model.so8t import load_adapter
 DEMO = config.CONFIGS / "demo.yaml"
 HELD_OUT = config.ROOT / "assets" / "data" / "demo_heldout.jsonl"
 BATCH = 50
-ANSWER_TOKENS = 120
+ANSWER_TOKENS = 128
 
 
 @torch.no_grad()
-def decide(model, template: Template, samples: list[Sample]) -> list[str]:
+def decide(model, template: Template, samples: list[Sample], system: str) -> list[str]:
     """The class that the model writes for each row; "unparseable" where its answer is not in the format."""
     tokenizer, decisions = template.tokenizer, []
     for start in range(0, len(samples), BATCH):
-        prompts = [template.prompt_ids(sample.prompt) for sample in samples[start : start + BATCH]]
+        prompts = [template.prompt_ids(sample.prompt, system=system) for sample in samples[start : start + BATCH]]
         longest = max(map(len, prompts))
         ids = torch.tensor([[template.end_id] * (longest - len(p)) + p for p in prompts], device=model.device)
         mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=model.device)
@@ -59,9 +61,9 @@ def decide(model, template: Template, samples: list[Sample]) -> list[str]:
 
 
 def scores(samples: list[Sample], given: list[str]) -> dict[str, float]:
-    """Macro-F1 over all rows and over each language."""
+    """Macro-F1 over all rows and over each of their languages."""
     found = {"all": macro_f1([s.label for s in samples], given)}
-    for language in ("ja", "en"):
+    for language in sorted({sample.language for sample in samples}):
         pairs = [(s.label, g) for s, g in zip(samples, given, strict=True) if s.language == language]
         found[language] = macro_f1(*map(list, zip(*pairs, strict=True)))
     return found | {"unparseable": given.count("unparseable") / len(given)}
@@ -70,30 +72,36 @@ def scores(samples: list[Sample], given: list[str]) -> dict[str, float]:
 def measure(run: Path, samples: list[Sample]) -> dict[str, dict[str, float]]:
     """The scores of the base model and of the run's final model on `samples`."""
     settings = config.load(run / "config.yaml")
-    folder = settings.resolve(settings.base_model)
+    system, folder = settings.data.system_prompt, settings.resolve(settings.base_model)
     template = Template(load_tokenizer(folder))
     model = load_model(folder, settings.model, pick_device()).eval()
-    before = scores(samples, decide(model, template, samples))
+    before = scores(samples, decide(model, template, samples, system))
     adapted = load_adapter(model, run / "final_model")
-    return {"before": before, "after": scores(samples, decide(adapted, template, samples))}
+    return {"before": before, "after": scores(samples, decide(adapted, template, samples, system))}
+
+
+def held_out(settings: config.Settings) -> list[Sample]:
+    """The held-out rows in the languages of the training data."""
+    spoken = {sample.language for sample in read(settings.resolve(settings.dataset)).samples}
+    return [sample for sample in read(HELD_OUT).samples if sample.language in spoken]
 
 
 def main() -> None:
-    samples = list(read(HELD_OUT).samples)
+    given = Path(sys.argv[1]) if sys.argv[1:] else DEMO
     with tempfile.TemporaryDirectory() as scratch:
-        run, seconds = Path(scratch) / "run", None
-        if sys.argv[1:]:
-            run = Path(sys.argv[1])
-        else:
-            begun = time.monotonic()
-            command = [sys.executable, "-m", "so8t_engine", "train", "--config", str(DEMO), "--output", str(run)]
+        run, seconds = given, None
+        if given.is_file():
+            run, begun = Path(scratch) / "run", time.monotonic()
+            command = [sys.executable, "-m", "so8t_engine", "train", "--config", str(given.resolve()), "--output", str(run)]
             subprocess.run(command, check=True, cwd=config.ROOT)
             seconds = time.monotonic() - begun
+        samples = held_out(config.load(run / "config.yaml"))
         results = measure(run, samples)
     print(f"\n{len(samples)} held-out rows, greedy answers; macro-F1")
-    print(f"{'':8}{'all':>8}{'ja':>8}{'en':>8}{'unparseable':>14}")
+    *languages, unparseable = results["after"]
+    print(f"{'':8}" + "".join(f"{name:>8}" for name in languages) + f"{unparseable:>14}")
     for name, row in results.items():
-        print(f"{name:8}{row['all']:8.3f}{row['ja']:8.3f}{row['en']:8.3f}{row['unparseable']:14.1%}")
+        print(f"{name:8}" + "".join(f"{row[column]:8.3f}" for column in languages) + f"{row[unparseable]:14.1%}")
     if seconds:
         print(f"the whole command took {seconds:.0f} s")
     machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {psutil.cpu_count(False)} cores"

@@ -313,7 +313,7 @@ def test_settings_cannot_be_changed():
         Settings().train.epochs = 4
 
 
-@pytest.mark.parametrize("name", ["demo", "borea_phi35_so8t", "pipeline"])
+@pytest.mark.parametrize("name", ["demo", "borea_phi35_so8t", "smollm2_cpu", "pipeline"])
 def test_the_presets_load_and_name_every_setting(name):
     file = config.CONFIGS / f"{name}.yaml"
     made = config.load(file)

@@ -1,10 +1,11 @@
-"""A model's folder as it lies on the disk, checked without loading anything of it."""
+"""A model's folder as it lies on the disk, checked without loading anything of it; one that a package carries is made."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from so8t_engine.errors import ModelError
+from so8t_engine.model.packaged import unpack
 from so8t_engine.model.shards import read_header
 
 ARCHITECTURES = ("Phi3ForCausalLM", "LlamaForCausalLM")
@@ -15,9 +16,12 @@ EXPORTED = ("Phi3ForCausalLM",)
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ModelError unless `folder` holds a whole, known model: config, tokenizer, every shard to its last byte."""
+    """Raise ModelError unless `folder` holds a whole, known model: config, tokenizer, every shard to its last byte.
+
+    A folder that is not there, but whose model an installed package carries, is made first (`packaged`).
+    """
     if not folder.is_dir():
-        raise ModelError("model.missing", where=str(folder))
+        unpack(folder)
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise ModelError("model.file_missing", where=str(folder), file=name)

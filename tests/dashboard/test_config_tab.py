@@ -57,7 +57,7 @@ def test_every_unit_and_group_has_its_words(page, language):
             assert ("so-bounds" in caption) and (field.high is None or f"{field.high:,.10g}" in caption)
 
 
-@pytest.mark.parametrize("name", ["demo", "borea_phi35_so8t"])
+@pytest.mark.parametrize("name", ["demo", "borea_phi35_so8t", "smollm2_cpu"])
 def test_what_the_form_shows_means_the_same_settings(name):
     made = config.load(config.CONFIGS / f"{name}.yaml")
     values = config.to_values(made)
