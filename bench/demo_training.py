@@ -6,7 +6,8 @@
 
 The held-out split has phrasings and verb-object pairs that training never shows; of its rows those are asked whose
 language the training data has. Each decision is the class that the model writes into 分類結果 when it answers greedily; an
-answer that can't be parsed is wrong.
+answer that can't be parsed is wrong. "scored" is the class that is likeliest without any thinking: there a model that has
+never seen the format can be told from one that guesses.
 """
 
 import json
@@ -25,13 +26,15 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from so8t_engine import config
-from so8t_engine.answer.format import FormatError, parse
+from so8t_engine.answer.format import CLASSES, FormatError, parse
 from so8t_engine.data.samples import Sample
 from so8t_engine.data.sources import read
 from so8t_engine.data.template import Template
 from so8t_engine.measure.metrics import macro_f1
 from so8t_engine.model.load import load_model, load_tokenizer, pick_device
+from so8t_engine.model.score import score
 from so8t_engine.model.so8t import load_adapter
+from so8t_engine.train.watch import Learner
 
 DEMO = config.CONFIGS / "demo.yaml"
 HELD_OUT = config.ROOT / "assets" / "data" / "demo_heldout.jsonl"
@@ -60,6 +63,13 @@ def decide(model, template: Template, samples: list[Sample], system: str) -> lis
     return decisions
 
 
+def likeliest(model, template: Template, samples: list[Sample], system: str) -> list[str]:
+    """The class that the model finds likeliest for each row, without an answer being written."""
+    prompts = [template.prompt_ids(sample.prompt, system=system) for sample in samples]
+    found = dict(score(Learner(model, template), "", prompts))
+    return [max(zip(found[row], CLASSES, strict=True))[1] for row in range(len(samples))]
+
+
 def scores(samples: list[Sample], given: list[str]) -> dict[str, float]:
     """Macro-F1 over all rows and over each of their languages."""
     found = {"all": macro_f1([s.label for s in samples], given)}
@@ -75,9 +85,14 @@ def measure(run: Path, samples: list[Sample]) -> dict[str, dict[str, float]]:
     system, folder = settings.data.system_prompt, settings.resolve(settings.base_model)
     template = Template(load_tokenizer(folder))
     model = load_model(folder, settings.model, pick_device()).eval()
-    before = scores(samples, decide(model, template, samples, system))
-    adapted = load_adapter(model, run / "final_model")
-    return {"before": before, "after": scores(samples, decide(adapted, template, samples, system))}
+    results = {}
+    for name in ("before", "after"):
+        if name == "after":
+            model = load_adapter(model, run / "final_model")
+        results[name] = scores(samples, decide(model, template, samples, system))
+        without = likeliest(model, template, samples, system)
+        results[name]["scored"] = macro_f1([sample.label for sample in samples], without)
+    return results
 
 
 def held_out(settings: config.Settings) -> list[Sample]:
@@ -98,10 +113,10 @@ def main() -> None:
         samples = held_out(config.load(run / "config.yaml"))
         results = measure(run, samples)
     print(f"\n{len(samples)} held-out rows, greedy answers; macro-F1")
-    *languages, unparseable = results["after"]
-    print(f"{'':8}" + "".join(f"{name:>8}" for name in languages) + f"{unparseable:>14}")
+    columns = list(results["after"])
+    print(f"{'':8}" + "".join(f"{column:>13}" for column in columns))
     for name, row in results.items():
-        print(f"{name:8}" + "".join(f"{row[column]:8.3f}" for column in languages) + f"{row[unparseable]:14.1%}")
+        print(f"{name:8}" + "".join(f"{row[column]:13.3f}" for column in columns))
     if seconds:
         print(f"the whole command took {seconds:.0f} s")
     machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {psutil.cpu_count(False)} cores"
