@@ -1,10 +1,13 @@
 """How much the demo's retraining teaches: macro-F1 on its held-out split before and after, through the command line.
 
-    python bench/demo_training.py            trains with configs/demo.yaml, prints one table
-    python bench/demo_training.py RUN        only measures a finished run
+    python bench/demo_training.py                 trains with configs/demo.yaml, prints one table
+    python bench/demo_training.py CONFIG.yaml     trains with another config, such as configs/smollm2_cpu.yaml
+    python bench/demo_training.py RUN             only measures a finished run
 
-The held-out split has phrasings and verb-object pairs that training never shows. Each decision is the class that the
-model writes into 分類結果 when it answers greedily; an answer that can't be parsed is wrong.
+The held-out split has phrasings and verb-object pairs that training never shows; of its rows those are asked whose
+language the training data has. Each decision is the class that the model writes into 分類結果 when it answers greedily; an
+answer that can't be parsed is wrong. "scored" is the class that is likeliest without any thinking: there a model that has
+never seen the format can be told from one that guesses.
 """
 
 import json
@@ -23,26 +26,28 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from so8t_engine import config
-from so8t_engine.answer.format import FormatError, parse
+from so8t_engine.answer.format import CLASSES, FormatError, parse
 from so8t_engine.data.samples import Sample
 from so8t_engine.data.sources import read
 from so8t_engine.data.template import Template
 from so8t_engine.measure.metrics import macro_f1
 from so8t_engine.model.load import load_model, load_tokenizer, pick_device
+from so8t_engine.model.score import score
 from so8t_engine.model.so8t import load_adapter
+from so8t_engine.train.watch import Learner
 
 DEMO = config.CONFIGS / "demo.yaml"
 HELD_OUT = config.ROOT / "assets" / "data" / "demo_heldout.jsonl"
 BATCH = 50
-ANSWER_TOKENS = 120
+ANSWER_TOKENS = 128
 
 
 @torch.no_grad()
-def decide(model, template: Template, samples: list[Sample]) -> list[str]:
+def decide(model, template: Template, samples: list[Sample], system: str) -> list[str]:
     """The class that the model writes for each row; "unparseable" where its answer is not in the format."""
     tokenizer, decisions = template.tokenizer, []
     for start in range(0, len(samples), BATCH):
-        prompts = [template.prompt_ids(sample.prompt) for sample in samples[start : start + BATCH]]
+        prompts = [template.prompt_ids(sample.prompt, system=system) for sample in samples[start : start + BATCH]]
         longest = max(map(len, prompts))
         ids = torch.tensor([[template.end_id] * (longest - len(p)) + p for p in prompts], device=model.device)
         mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=model.device)
@@ -58,10 +63,17 @@ def decide(model, template: Template, samples: list[Sample]) -> list[str]:
     return decisions
 
 
+def likeliest(model, template: Template, samples: list[Sample], system: str) -> list[str]:
+    """The class that the model finds likeliest for each row, without an answer being written."""
+    prompts = [template.prompt_ids(sample.prompt, system=system) for sample in samples]
+    found = dict(score(Learner(model, template), "", prompts))
+    return [max(zip(found[row], CLASSES, strict=True))[1] for row in range(len(samples))]
+
+
 def scores(samples: list[Sample], given: list[str]) -> dict[str, float]:
-    """Macro-F1 over all rows and over each language."""
+    """Macro-F1 over all rows and over each of their languages."""
     found = {"all": macro_f1([s.label for s in samples], given)}
-    for language in ("ja", "en"):
+    for language in sorted({sample.language for sample in samples}):
         pairs = [(s.label, g) for s, g in zip(samples, given, strict=True) if s.language == language]
         found[language] = macro_f1(*map(list, zip(*pairs, strict=True)))
     return found | {"unparseable": given.count("unparseable") / len(given)}
@@ -70,30 +82,41 @@ def scores(samples: list[Sample], given: list[str]) -> dict[str, float]:
 def measure(run: Path, samples: list[Sample]) -> dict[str, dict[str, float]]:
     """The scores of the base model and of the run's final model on `samples`."""
     settings = config.load(run / "config.yaml")
-    folder = settings.resolve(settings.base_model)
+    system, folder = settings.data.system_prompt, settings.resolve(settings.base_model)
     template = Template(load_tokenizer(folder))
     model = load_model(folder, settings.model, pick_device()).eval()
-    before = scores(samples, decide(model, template, samples))
-    adapted = load_adapter(model, run / "final_model")
-    return {"before": before, "after": scores(samples, decide(adapted, template, samples))}
+    results = {}
+    for name in ("before", "after"):
+        if name == "after":
+            model = load_adapter(model, run / "final_model")
+        results[name] = scores(samples, decide(model, template, samples, system))
+        without = likeliest(model, template, samples, system)
+        results[name]["scored"] = macro_f1([sample.label for sample in samples], without)
+    return results
+
+
+def held_out(settings: config.Settings) -> list[Sample]:
+    """The held-out rows in the languages of the training data."""
+    spoken = {sample.language for sample in read(settings.resolve(settings.dataset)).samples}
+    return [sample for sample in read(HELD_OUT).samples if sample.language in spoken]
 
 
 def main() -> None:
-    samples = list(read(HELD_OUT).samples)
+    given = Path(sys.argv[1]) if sys.argv[1:] else DEMO
     with tempfile.TemporaryDirectory() as scratch:
-        run, seconds = Path(scratch) / "run", None
-        if sys.argv[1:]:
-            run = Path(sys.argv[1])
-        else:
-            begun = time.monotonic()
-            command = [sys.executable, "-m", "so8t_engine", "train", "--config", str(DEMO), "--output", str(run)]
+        run, seconds = given, None
+        if given.is_file():
+            run, begun = Path(scratch) / "run", time.monotonic()
+            command = [sys.executable, "-m", "so8t_engine", "train", "--config", str(given.resolve()), "--output", str(run)]
             subprocess.run(command, check=True, cwd=config.ROOT)
             seconds = time.monotonic() - begun
+        samples = held_out(config.load(run / "config.yaml"))
         results = measure(run, samples)
     print(f"\n{len(samples)} held-out rows, greedy answers; macro-F1")
-    print(f"{'':8}{'all':>8}{'ja':>8}{'en':>8}{'unparseable':>14}")
+    columns = list(results["after"])
+    print(f"{'':8}" + "".join(f"{column:>13}" for column in columns))
     for name, row in results.items():
-        print(f"{name:8}{row['all']:8.3f}{row['ja']:8.3f}{row['en']:8.3f}{row['unparseable']:14.1%}")
+        print(f"{name:8}" + "".join(f"{row[column]:13.3f}" for column in columns))
     if seconds:
         print(f"the whole command took {seconds:.0f} s")
     machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {psutil.cpu_count(False)} cores"

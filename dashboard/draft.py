@@ -14,7 +14,7 @@ from typing import Any
 
 from so8t_engine import BadInput, EngineError, Settings, SettingsError, config
 
-PRESETS = ("demo", "borea_phi35_so8t", "pipeline")
+PRESETS = ("demo", "borea_phi35_so8t", "smollm2_cpu", "pipeline")
 """Configs that ship with the program; they are opened and copied, never written over."""
 
 LONGEST_NAME = 80

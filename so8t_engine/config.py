@@ -17,10 +17,10 @@ from so8t_engine.config_edit import changed
 from so8t_engine.config_faults import fault
 from so8t_engine.disk import write_whole
 from so8t_engine.errors import BadInput, EngineError, SettingsError
-from so8t_engine.settings import ROOT, Group, Settings
+from so8t_engine.settings import AUTO, ROOT, Group, Settings
 
 __all__ = [
-    "CONFIGS", "ROOT", "FieldInfo", "Settings",
+    "AUTO", "CONFIGS", "ROOT", "FieldInfo", "Settings",
     "changed", "fields", "from_values", "load", "parse", "read", "said", "to_values", "to_yaml", "write",
 ]  # fmt: skip
 

@@ -19,7 +19,7 @@ _CODES = {
     "string_type": "config.not_text", "string_unicode": "config.not_text",
     "tuple_type": "config.not_list",
     "model_type": "config.not_group", "model_attributes_type": "config.not_group",
-    "rotate_not_target": "config.rotate_not_target", "shares": "config.shares",
+    "rotate_not_target": "config.rotate_not_target", "auto_not_alone": "config.auto_not_alone", "shares": "config.shares",
     "address": "config.address",
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from so8t_engine.evaluate.rows import choose
 from so8t_engine.export import llama
 from so8t_engine.export.model_name import ModelName
 from so8t_engine.export.standing import standing
-from so8t_engine.model.folder import check_folder
+from so8t_engine.model.folder import check_exportable, check_folder
 from so8t_engine.pipeline_chain import Chain
 from so8t_engine.pipeline_record import Entry
 from so8t_engine.settings import STAGES, Settings
@@ -54,6 +54,7 @@ def check(chain: Chain) -> None:
     if "evaluate" in todo:
         tasks.choose(chain.settings.benchmarks.tasks)
     if "export" in todo:
+        check_exportable(_base(chain))
         _check_room(chain)
     if "ollama" in todo or ("japanese_test" in todo and "ollama" not in chain.skip):
         _check_ollama(chain.settings, "export" in todo)
@@ -91,10 +92,15 @@ def _check_training(chain: Chain) -> None:
         raise BadInput("evaluate.no_test_rows", where=str(dataset.file))
 
 
+def _base(chain: Chain) -> Path:
+    """Folder of the model that the export begins with."""
+    settings = chain.settings
+    return settings.resolve(settings.base_model) if "train" in chain.todo() else chain.retrained.base
+
+
 def _check_room(chain: Chain) -> None:
     settings, entry = chain.settings, chain.record.stages["export"]
-    base = settings.resolve(settings.base_model) if "train" in chain.todo() else chain.retrained.base
-    sizes = exports.expected_sizes(base)
+    sizes = exports.expected_sizes(_base(chain))
     there = sum(file.stat().st_size for folder in entry.folders for file in Path(folder).glob("*.gguf"))
     needed = sum(sizes.get(kind, 0) for kind in settings.export.quantizations) - there
     disk = next(folder for folder in (chain.root, *chain.root.parents) if folder.exists())

@@ -9,11 +9,17 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator
 from pydantic_core import PydanticCustomError
 
 ROOT = Path(__file__).parent.parent
 """The project's folder: relative paths in a config start here, wherever the command is called from."""
+
+AUTO = "auto"
+"""Stands for the layers that the model itself has: see `model.layers`."""
+
+AUTO_ROTATE = ("o_proj",)
+"""What `rotate: auto` means: Phi-3 and Llama both call the output of attention so."""
 
 
 def setting(default: Any, *, en: tuple[str, str], ja: tuple[str, str], unit: str = "", **bounds: Any) -> Any:
@@ -115,20 +121,37 @@ class SO8TSettings(Group):
     )  # fmt: skip
     targets: tuple[str, ...] = setting(
         ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"), min_length=1,
-        en=("Target layers", "Names of the linear layers that get LoRA. Phi-3 has qkv_proj, o_proj, gate_up_proj, down_proj."),
-        ja=("対象の層", "LoRA を付ける線形層の名前です。Phi-3 は qkv_proj, o_proj, gate_up_proj, down_proj を持ちます。"),
+        en=("Target layers", "Names of the linear layers that get LoRA, or `auto`: all in the model's blocks. Phi-3 has qkv_proj, o_proj, gate_up_proj, down_proj."),
+        ja=("対象の層", "LoRA を付ける線形層の名前です。`auto` はモデルのブロック内のすべてです。Phi-3 は qkv_proj, o_proj, gate_up_proj, down_proj を持ちます。"),
     )  # fmt: skip
     rotate: tuple[str, ...] = setting(
         ("o_proj",),
-        en=("Rotated layers", "Targets that also get an SO(8) rotation of their output. Empty: plain LoRA."),
-        ja=("回転を付ける層", "出力に SO(8) 回転も付ける対象層です。空欄なら通常の LoRA になります。"),
+        en=("Rotated layers", "Targets that also get an SO(8) rotation of their output; `auto`: o_proj. Empty: plain LoRA."),
+        ja=("回転を付ける層", "出力に SO(8) 回転も付ける対象層です。`auto` は o_proj です。空欄なら通常の LoRA になります。"),
     )
+
+    @field_validator("targets", "rotate", mode="before")
+    @classmethod
+    def _auto_is_a_list_of_its_own(cls, value: Any) -> Any:
+        return (AUTO,) if value == AUTO else value
+
+    @field_validator("targets", "rotate")
+    @classmethod
+    def _auto_stands_alone(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if AUTO in names and len(names) > 1:
+            raise PydanticCustomError("auto_not_alone", "", {"names": ", ".join(n for n in names if n != AUTO)})
+        return names
+
+    @field_serializer("targets", "rotate", when_used="json")
+    def _auto_is_a_word(self, names: tuple[str, ...]) -> str | list[str]:
+        return AUTO if names == (AUTO,) else list(names)
 
     @field_validator("rotate")
     @classmethod
     def _rotated_layers_are_targets(cls, rotate: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         targets = info.data.get("targets", rotate)  # absent when it has a fault of its own
-        extra = [name for name in rotate if name not in targets]
+        named = AUTO_ROTATE if rotate == (AUTO,) else rotate
+        extra = [name for name in named if targets != (AUTO,) and name not in targets]
         if extra:
             raise PydanticCustomError("rotate_not_target", "", {"names": ", ".join(extra)})
         return rotate

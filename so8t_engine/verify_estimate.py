@@ -5,13 +5,10 @@ the truth; what a pass keeps for the way back depends on kernels and is taken ra
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
-
-from so8t_engine.model.folder import weight_files
+from so8t_engine.model.layers import chosen, matrices
 from so8t_engine.model.load import memory_needed
 from so8t_engine.model.so8t_rotation import ANGLES, BLOCK
 from so8t_engine.settings import Settings
@@ -61,11 +58,13 @@ def checkpoint_bytes(folder: Path, settings: Settings) -> tuple[int, int]:
 
 def adapter_parameters(folder: Path, settings: Settings) -> int:
     """Parameters that are trained: r (in + out) for each target, and 28 angles for each block of a rotated one."""
-    so8t, count = settings.so8t, 0
-    for name, (outputs, inputs) in _matrices(folder):
-        if name in so8t.targets:
-            count += so8t.r * (inputs + outputs)
-        if name in so8t.rotate:
+    found, count = matrices(folder), 0
+    targets, rotate = chosen(settings.so8t.targets, settings.so8t.rotate, found)
+    for name, (outputs, inputs) in found.items():
+        last = name.rpartition(".")[2]
+        if last in targets:
+            count += settings.so8t.r * (inputs + outputs)
+        if last in rotate:
             count += outputs // BLOCK * ANGLES
     return count
 
@@ -79,13 +78,3 @@ def _activations(folder: Path, settings: Settings) -> int:
     kept = layers * hidden + layer if settings.train.gradient_checkpointing else layers * layer
     logits = 3 * shape["vocab_size"]  # as the model gives them, in float32, and their gradient
     return tokens * (kept + logits) * WIDTH
-
-
-def _matrices(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """The last name and the shape (out, in) of each weight matrix: "o_proj", (3072, 3072)."""
-    for file in weight_files(folder):
-        with safe_open(file, framework="pt") as weights:
-            for name in weights.keys():  # noqa: SIM118 - no mapping
-                shape = weights.get_slice(name).get_shape()
-                if name.endswith(".weight") and len(shape) == 2:
-                    yield name.split(".")[-2], (shape[0], shape[1])

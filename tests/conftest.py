@@ -9,9 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
-from made import DEMO_MODEL, SHARED, eight_steps, forty_rows
+from made import DEMO_MODEL, SHARED, eight_steps, forty_rows, row
 
 from so8t_engine import Settings
+from so8t_engine.answer.format import CLASSES
 
 # The models of most tests are so small that a second thread of torch waits more than it computes; and where another
 # program has the other core, threads that wait by spinning make it ten times slower. A test that needs several threads
@@ -79,6 +80,40 @@ def tiny_model(tmp_path_factory) -> Path:
         pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     Phi3ForCausalLM(settings).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory) -> Path:
+    """A folder with a random two-layer Llama and a tokenizer of its own: byte-level BPE, ChatML, a system text of its own."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny_llama")
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    texts = [line for i in range(40) for line in row(i, CLASSES[i % 4]).values()]
+    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=512, initial_alphabet=alphabet, special_tokens=special))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>"
+    )  # fmt: skip
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}<|im_start|>system\nBe helpful.<|im_end|>\n"
+        "{% endif %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    settings = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, max_position_embeddings=1024, tie_word_embeddings=True,
+        pad_token_id=2, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    LlamaForCausalLM(settings).save_pretrained(folder)
     return folder
 
 

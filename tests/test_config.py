@@ -141,6 +141,23 @@ def test_a_rotation_left_at_its_default_is_checked_against_new_targets():
     assert (fault.code, fault.facts["field"]) == ("config.rotate_not_target", "so8t.rotate")
 
 
+@pytest.mark.parametrize("word", ["auto", "[auto]"])
+def test_auto_is_a_word_or_a_list_of_one_and_is_written_as_the_word(word):
+    made = config.parse(f"so8t: {{targets: {word}, rotate: {word}}}\n")
+    assert made.so8t.targets == made.so8t.rotate == (config.AUTO,)
+    text = config.to_yaml(made)
+    assert "targets: auto\n" in text and config.parse(text) == made
+    assert Settings.model_validate_json(made.model_dump_json()) == made
+    assert made.fingerprint() != Settings().fingerprint()
+
+
+def test_rotate_auto_is_o_proj_and_is_checked_against_named_targets():
+    assert config.parse("so8t: {targets: [o_proj], rotate: auto}\n").so8t.rotate == (config.AUTO,)
+    assert config.parse("so8t: {targets: auto, rotate: [k_proj]}\n").so8t.rotate == ("k_proj",)
+    (fault,) = faults_of("so8t: {targets: [q_proj], rotate: auto}\n")
+    assert (fault.code, fault.facts["names"]) == ("config.rotate_not_target", "o_proj")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -154,6 +171,7 @@ def test_a_rotation_left_at_its_default_is_checked_against_new_targets():
         ("runs: ''\n", [("config.empty", "a.yaml:1")]),
         ("so8t: {targets: o_proj}\n", [("config.not_list", "a.yaml:1")]),
         ("so8t: {targets: []}\n", [("config.empty", "a.yaml:1")]),
+        ("so8t:\n  targets: [auto, o_proj]\n", [("config.auto_not_alone", "a.yaml:2")]),
         ("train: {epochs: yes}\n", [("config.not_number", "a.yaml:1")]),
         ("seed: on\n", [("config.not_whole", "a.yaml:1")]),
         ("train: {gradient_checkpointing: 3}\n", [("config.not_switch", "a.yaml:1")]),
@@ -295,7 +313,7 @@ def test_settings_cannot_be_changed():
         Settings().train.epochs = 4
 
 
-@pytest.mark.parametrize("name", ["demo", "borea_phi35_so8t", "pipeline"])
+@pytest.mark.parametrize("name", ["demo", "borea_phi35_so8t", "smollm2_cpu", "pipeline"])
 def test_the_presets_load_and_name_every_setting(name):
     file = config.CONFIGS / f"{name}.yaml"
     made = config.load(file)

@@ -98,6 +98,12 @@ def test_a_disk_that_is_too_small_for_the_files_is_told(values, server, monkeypa
     assert begun(values, ("export", "ollama"))
 
 
+def test_a_model_that_no_gguf_can_hold_is_told_before_the_night(values, server, tiny_llama):
+    llama_values = values | {"base_model": str(tiny_llama), "so8t.targets": "auto", "so8t.rotate": "auto"}
+    assert told(llama_values, server).code == "export.wrong_architecture"
+    assert begun(llama_values, ("export", "ollama"))
+
+
 def test_what_only_a_left_out_stage_needs_is_not_asked_for(values, server):
     server.stop()
     spoilt = {"pipeline.accept_visible_thinking": False, "pipeline.ollama_name": "so 8t"}

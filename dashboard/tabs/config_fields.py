@@ -13,7 +13,7 @@ from so8t_engine import EngineError, config
 LONG = ("data.system_prompt", "so8t.targets", "so8t.rotate", "base_model", "dataset", "train.optimizer")
 """Fields that take the whole width of their card."""
 
-_LAYERS = config.Settings().so8t.targets
+_LAYERS = (config.AUTO, *config.Settings().so8t.targets)
 """Offered wherever names of layers are asked for; any other name can be typed."""
 
 _LINES = {"data.system_prompt": 3}
@@ -56,7 +56,8 @@ def shown(field: config.FieldInfo, value: Any) -> Any:
         case "choice":
             return value if value in field.choices else None
         case "names":
-            return [str(name) for name in value] if isinstance(value, list | tuple) else []
+            names = [value] if value == config.AUTO else value
+            return [str(name) for name in names] if isinstance(names, list | tuple) else []
     return "" if value is None else str(value)
 
 
@@ -68,7 +69,8 @@ def meant(field: config.FieldInfo, value: Any) -> Any:
         case "float":
             return float(value) if isinstance(value, int) else value
         case "names":
-            return [name.strip() for name in value or [] if name.strip()]
+            names = [name.strip() for name in value or [] if name.strip()]
+            return config.AUTO if names == [config.AUTO] else names
         case "text":
             return value or ""
     return value

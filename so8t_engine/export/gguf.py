@@ -22,7 +22,7 @@ from so8t_engine.export.output import Output, padded
 from so8t_engine.export.stream import Stream
 from so8t_engine.export.tensors import KINDS, Target, targets
 from so8t_engine.export.vocabulary import read_vocabulary
-from so8t_engine.model.folder import check_folder, weight_files
+from so8t_engine.model.folder import check_exportable, weight_files
 from so8t_engine.model.shards import Shards
 
 LOCK = ".export.lock"
@@ -70,7 +70,7 @@ def convert(
     """
     if not outputs or outputs.keys() - KINDS.keys():
         raise BadInput("export.unknown_kind", kinds=", ".join(outputs) or "-", known=", ".join(KINDS))
-    check_folder(base)
+    check_exportable(base)
     config = read_config(base)
     words = read_vocabulary(base, config["vocab_size"])
     files = [Output(path, kind) for kind, path in outputs.items()]

@@ -19,7 +19,7 @@ from so8t_engine.export.modelfile import write_modelfile
 from so8t_engine.export.place import Place, store, writing
 from so8t_engine.export.prompts import Prompts, choose
 from so8t_engine.export.tensors import KINDS
-from so8t_engine.model.folder import check_folder
+from so8t_engine.model.folder import check_exportable
 from so8t_engine.runs import Run
 from so8t_engine.settings import Settings
 from so8t_engine.voice import Voice
@@ -63,7 +63,7 @@ def export(settings: Settings, voice: Voice, folder: Path, wish: Wish, cancel) -
     if not kinds or set(kinds) - KINDS.keys():
         raise BadInput("export.unknown_kind", kinds=", ".join(kinds) or "-", known=", ".join(KINDS))
     _check_push(wish)
-    check_folder(voice.base)
+    check_exportable(voice.base)
     prompts = choose(settings, voice, wish.prompts) if wish.gate and llama.installed() else None
     facts = _facts(voice)
     place = Place.open(folder, voice, facts)

@@ -1,31 +1,39 @@
-"""A model's folder as it lies on the disk, checked without loading anything of it."""
+"""A model's folder as it lies on the disk, checked without loading anything of it; one that a package carries is made."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from so8t_engine.errors import ModelError
+from so8t_engine.model.packaged import unpack
 from so8t_engine.model.shards import read_header
 
-ARCHITECTURES = ("Phi3ForCausalLM",)
-"""What the engine trains and exports."""
+ARCHITECTURES = ("Phi3ForCausalLM", "LlamaForCausalLM")
+"""What the engine trains."""
+
+EXPORTED = ("Phi3ForCausalLM",)
+"""What it writes as GGUF."""
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ModelError unless `folder` holds a whole, known model: config, tokenizer, every shard to its last byte."""
+    """Raise ModelError unless `folder` holds a whole, known model: config, tokenizer, every shard to its last byte.
+
+    A folder that is not there, but whose model an installed package carries, is made first (`packaged`).
+    """
     if not folder.is_dir():
-        raise ModelError("model.missing", where=str(folder))
+        unpack(folder)
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise ModelError("model.file_missing", where=str(folder), file=name)
-    try:
-        architectures = json.loads((folder / "config.json").read_text(encoding="utf-8-sig")).get("architectures") or []
-    except (ValueError, AttributeError) as error:
-        raise ModelError("model.bad_config", where=str(folder / "config.json"), reason=error) from None
-    if not any(name in ARCHITECTURES for name in architectures):
-        found, known = ", ".join(architectures) or "none", ", ".join(ARCHITECTURES)
-        raise ModelError("model.wrong_architecture", where=str(folder), found=found, known=known)
+    _check_architecture(folder, ARCHITECTURES, "model.wrong_architecture")
     for shard in weight_files(folder):
         _check_shard(shard)
+
+
+def check_exportable(folder: Path) -> None:
+    """Raise ModelError unless `folder` holds a whole model that can be written as GGUF."""
+    check_folder(folder)
+    _check_architecture(folder, EXPORTED, "export.wrong_architecture")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -42,6 +50,16 @@ def weight_files(folder: Path) -> list[Path]:
     if any(folder.glob("*.bin")) or any(folder.glob("*.pth")):
         raise ModelError("model.pickle_only", where=str(folder))
     raise ModelError("model.file_missing", where=str(folder), file="model.safetensors")
+
+
+def _check_architecture(folder: Path, known: Sequence[str], code: str) -> None:
+    """Raise ModelError `code` when config.json names none of the `known` architectures."""
+    try:
+        architectures = json.loads((folder / "config.json").read_text(encoding="utf-8-sig")).get("architectures") or []
+    except (ValueError, AttributeError) as error:
+        raise ModelError("model.bad_config", where=str(folder / "config.json"), reason=error) from None
+    if not any(name in known for name in architectures):
+        raise ModelError(code, where=str(folder), found=", ".join(architectures) or "none", known=", ".join(known))
 
 
 def _check_shard(shard: Path) -> None:

@@ -29,9 +29,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 def context(folder: Path) -> int:
     """Tokens that prompt and answer may have together: beyond the length of the original training longrope would change
-    the frequencies of every row of a batch."""
+    the frequencies of every row of a batch. A Llama says one length only."""
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return min(config.original_max_position_embeddings, config.max_position_embeddings)
+    longest = config.max_position_embeddings
+    return min(getattr(config, "original_max_position_embeddings", longest), longest)
 
 
 def load_model(folder: Path, settings: ModelSettings, device: torch.device) -> PreTrainedModel:

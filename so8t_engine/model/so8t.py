@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from so8t_engine.errors import ModelError
 from so8t_engine.model.adapter_config import read_attributes
 from so8t_engine.model.frozen import take_over
+from so8t_engine.model.layers import chosen
 from so8t_engine.model.so8t_layer import SO8TLinear
 from so8t_engine.model.so8t_rotation import BLOCK, rotation
 
@@ -180,8 +181,8 @@ def attach(
     Args:
         model: the base model; its own parameters are frozen.
         r, alpha, dropout: see `SO8TConfig`.
-        targets: last parts of the names of the linear layers that get LoRA.
-        rotate: those of them whose output is rotated as well.
+        targets: last parts of the names of the linear layers that get LoRA, or ("auto",): see `layers.chosen`.
+        rotate: those of them whose output is rotated as well, or ("auto",).
         seed: of the adapter's first values, leaving torch's generators as they are; None draws from torch's own.
 
     Returns:
@@ -190,6 +191,7 @@ def attach(
     Raises:
         ModelError: "model.no_target", "model.rotate_not_target" or "model.not_blocks".
     """
+    targets, rotate = chosen(targets, rotate, (name for name, layer in model.named_modules() if _is_linear(name, layer)))
     config = SO8TConfig(
         task_type=TaskType.CAUSAL_LM,
         r=r,

@@ -57,7 +57,7 @@ def test_every_unit_and_group_has_its_words(page, language):
             assert ("so-bounds" in caption) and (field.high is None or f"{field.high:,.10g}" in caption)
 
 
-@pytest.mark.parametrize("name", ["demo", "borea_phi35_so8t"])
+@pytest.mark.parametrize("name", ["demo", "borea_phi35_so8t", "smollm2_cpu"])
 def test_what_the_form_shows_means_the_same_settings(name):
     made = config.load(config.CONFIGS / f"{name}.yaml")
     values = config.to_values(made)
@@ -104,6 +104,17 @@ def test_a_window_that_is_behind_gets_everything(built, draft):
     assert updates[built.widgets["seed"]] == 9 and updates[built.code] == "seed: 9\n"
     assert len(updates) > 2 * len(FIELDS)
     assert built._refresh(updates[built.seen]) == {built.seen: updates[built.seen]}
+
+
+def test_auto_is_a_name_in_the_form_and_a_word_in_the_yaml(built, draft):
+    for path in ("so8t.targets", "so8t.rotate"):
+        assert config.AUTO in dict(built.widgets[path].choices)
+        built._field_handler(path)([config.AUTO], draft.view().revision)
+        assert draft.view().values[path] == "auto"
+        assert config_fields.shown(FIELDS[path], "auto") == config_fields.shown(FIELDS[path], ["auto"]) == ["auto"]
+    assert "  targets: auto\n" in draft.text and not draft.view().faults
+    built._field_handler("so8t.targets")([config.AUTO, "o_proj"], draft.view().revision)
+    assert [fault.code for fault in draft.view().faults] == ["config.auto_not_alone"]
 
 
 def test_the_yaml_fills_the_form(built, draft):

@@ -102,7 +102,7 @@ def test_every_change_has_a_revision_of_its_own(draft):
 
 def test_configs_are_listed_presets_first_and_nothing_else(draft, folder):
     (folder / "あ config.yml").write_text("base_model: x\n", encoding="utf-8")
-    assert [file.name for file in draft.files()] == ["demo.yaml", "borea_phi35_so8t.yaml", "pipeline.yaml", "mine.yaml", "あ config.yml"]
+    assert [file.name for file in draft.files()] == ["demo.yaml", "borea_phi35_so8t.yaml", "smollm2_cpu.yaml", "pipeline.yaml", "mine.yaml", "あ config.yml"]
 
 
 def test_the_open_file_is_listed_wherever_it_lies(folder, tmp_path_factory):

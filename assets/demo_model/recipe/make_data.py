@@ -1,4 +1,4 @@
-"""Write assets/data/demo_four_class.jsonl and assets/data/demo_heldout.jsonl (same bytes every time).
+"""Write demo_four_class.jsonl, its English rows and demo_heldout.jsonl to assets/data (same bytes every time).
 
 python assets/demo_model/recipe/make_data.py [--out FOLDER]
 """
@@ -118,10 +118,11 @@ def _numbered(rows, name):
 
 
 def write(folder):
-    """Write both files into `folder`; returns their paths."""
+    """Write the files into `folder`; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, rows in (("demo_four_class", training_rows()), ("demo_heldout", held_out_rows())):
+    paths, train = [], training_rows()
+    english = [row for row in train if row["language"] == "en"]
+    for name, rows in (("demo_four_class", train), ("demo_four_class_en", english), ("demo_heldout", held_out_rows())):
         path = folder / f"{name}.jsonl"
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         path.write_bytes(text.encode("utf-8"))
