@@ -48,31 +48,42 @@ class PackedModel(nn.Module):
         """Decoder layers of the model."""
         return len(self._inner[0].layers)
 
-    def forward(self, pack: Pack) -> Tensor:
-        """The last hidden states (tokens, hidden), normed. Within `solved` where a way back is taken."""
+    def forward(self, pack: Pack, whole: bool = False) -> Tensor:
+        """The last hidden states, normed: at the places that are learned (learned, hidden), or where `whole` says so at
+        all of them (tokens, hidden). Within `solved` where a way back is taken.
+
+        The last layer's own products are then made for the learned places alone: nobody looks at the others.
+        """
         inner = self._inner[0]
         hidden = inner.embed_tokens(pack.ids)
         rope = tuple(table[pack.positions] for table in self._table(max(pack.lengths), hidden))
         rows = Rows(pack.starts, pack.lengths, self.flash)
         for number, layer in enumerate(inner.layers):
+            places = None if whole or number + 1 < self.layers else pack.places
             if number < self.recomputed and torch.is_grad_enabled():
                 hidden = checkpoint(
-                    self._layer, layer, hidden, rope, rows, use_reentrant=False, preserve_rng_state=self._drops
+                    self._layer, layer, hidden, rope, rows, places, use_reentrant=False, preserve_rng_state=self._drops
                 )  # fmt: skip
             else:
-                hidden = self._layer(layer, hidden, rope, rows)
+                hidden = self._layer(layer, hidden, rope, rows, places)
         return self._norm(inner.norm, hidden)
 
     def solved(self):
         """See `so8t.prepared`."""
         return prepared(self._adapted, self.head.weight.dtype)
 
-    def _layer(self, layer: nn.Module, hidden: Tensor, rope: tuple[Tensor, Tensor], rows: Rows) -> Tensor:
+    def _layer(
+        self, layer: nn.Module, hidden: Tensor, rope: tuple[Tensor, Tensor], rows: Rows, places: Tensor | None
+    ) -> Tensor:  # fmt: skip
+        """One decoder layer; of its result only `places`, where they are given."""
         attention, pieces = layer.self_attn, self.pieces
         heads, keys = self.config.num_attention_heads, self.config.num_key_value_heads
         projected = _beside(attention, self._norm(layer.input_layernorm, hidden), "qkv_proj", ("q_proj", "k_proj", "v_proj"))
         query, key, value = pieces.turn(projected, *rope, heads, keys)
-        hidden = hidden + attention.o_proj(attend(query, key, value, rows).flatten(1))
+        attended = attend(query, key, value, rows).flatten(1)
+        if places is not None:
+            hidden, attended = hidden[places], attended[places]
+        hidden = hidden + attention.o_proj(attended)
         normed = self._norm(layer.post_attention_layernorm, hidden)
         return hidden + layer.mlp.down_proj(pieces.gate(_beside(layer.mlp, normed, "gate_up_proj", ("gate_proj", "up_proj"))))
 

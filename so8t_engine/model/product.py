@@ -38,9 +38,14 @@ class AdaptedProduct(torch.autograd.Function):
         rounded_b: Tensor, layer: nn.Linear,
     ) -> Tensor:  # fmt: skip
         flat, inputs = x.reshape(-1, x.shape[-1]), dropped.reshape(-1, x.shape[-1])
-        y = torch.nn.functional.linear(flat, dense(layer, x.dtype, rotations), _bias(layer, x.dtype, rotations))
         inner = inputs @ rounded_a.T
-        y.addmm_(inner, rounded_b.T)
+        # Summed into the weights, B A costs nothing a token; in half precision the sum would round most of it away.
+        ctx.folded = dropped is x and x.dtype == a.dtype and len(flat) * sum(b.shape + a.shape) > 4 * len(b) * a.shape[1]
+        weight = dense(layer, x.dtype, rotations)
+        weight = torch.addmm(weight, rounded_b, rounded_a) if ctx.folded else weight
+        y = torch.nn.functional.linear(flat, weight, _bias(layer, x.dtype, rotations))
+        if not ctx.folded:
+            y.addmm_(inner, rounded_b.T)
         ctx.save_for_backward(inputs, inner, b, rotations, y if rotations is not None else None)
         ctx.layer, ctx.shape, ctx.same, ctx.scale, ctx.rounded = layer, x.shape, dropped is x, scale, (rounded_a, rounded_b)
         return y.view(*x.shape[:-1], -1)
@@ -53,10 +58,11 @@ class AdaptedProduct(torch.autograd.Function):
         down = g @ rounded_b
         to_x = to_dropped = to_rotations = None
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            to_x = g @ dense(ctx.layer, g.dtype, rotations)
-            if ctx.same:
+            weight = dense(ctx.layer, g.dtype, rotations)
+            to_x = g @ (torch.addmm(weight, rounded_b, rounded_a) if ctx.folded else weight)
+            if ctx.same and not ctx.folded:
                 to_x.addmm_(down, rounded_a)
-            else:
+            elif not ctx.same:
                 to_dropped = (down @ rounded_a).view(ctx.shape)
             to_x = to_x.view(ctx.shape)
         to_a = _product(down.T, inputs).to(b.dtype)

@@ -104,7 +104,7 @@ class Gradient:
             part = part.to(self.device)
         with self.model.solved():
             with self.phase("forward"):
-                weighted, own, hidden = answer_loss(self.model, part, self.label_weight)
+                weighted, own, hidden = answer_loss(self.model, part, self.label_weight, pet > 0)
                 loss = weighted / weight
                 if pet > 0:
                     loss = loss + pet * pet_penalty(hidden, part.positions)

@@ -35,21 +35,22 @@ class Sums:
         return self.label_nll / self.labels if self.labels else None
 
 
-def answer_loss(model, pack: Pack, label_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+def answer_loss(model, pack: Pack, label_weight: float, whole: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Weighted sum of the negative log-likelihood of the answers' tokens.
 
     Args:
         model: a `PackedModel`.
         pack: on the model's device.
         label_weight: weight of the class tokens in 分類結果.
+        whole: whether the hidden states of all tokens are wanted (for PET), not only of those whose next one is learned.
 
     Returns:
         Weighted sum (scalar, float32, with gradient); the plain sums over all learned tokens and over those of the classes,
-        float64 (2,) on the device, so that nobody waits for them; and the last hidden states (tokens, hidden).
+        float64 (2,) on the device, so that nobody waits for them; and the last hidden states (tokens or learned, hidden).
     """
-    hidden = model(pack)
+    hidden = model(pack, whole)
     weights = 1 + (label_weight - 1) * pack.label.float()
-    weighted, nll = HeadLoss.apply(hidden[pack.places], model.head, pack.targets, weights)
+    weighted, nll = HeadLoss.apply(hidden[pack.places] if whole else hidden, model.head, pack.targets, weights)
     nll = nll.double()
     return weighted, torch.stack([nll.sum(), (nll * pack.label).sum()]), hidden
 
