@@ -298,9 +298,11 @@ def _prepare(layers: Sequence[SO8TLinear], dtype: torch.dtype) -> None:
 def _rounded(adapters: list[tuple[Tensor, Tensor, float, Tensor | None]], dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
     """A and scale B of each adapter in `dtype`."""
     scaled = torch._foreach_mul([b for _, b, *_ in adapters], [scale for *_, scale, _ in adapters])
-    exact = [*(a for a, *_ in adapters), *scaled]
-    found = [torch.empty_like(values, dtype=dtype) for values in exact]
-    torch._foreach_copy_(found, exact)
+    exact = [*(a.detach() for a, *_ in adapters), *scaled]
+    found = exact
+    if exact[0].dtype != dtype:
+        found = [torch.empty_like(values, dtype=dtype) for values in exact]
+        torch._foreach_copy_(found, exact)
     return list(zip(found[: len(adapters)], found[len(adapters) :], strict=True))
 
 

@@ -79,13 +79,10 @@ class HeadLoss(torch.autograd.Function):
         for start in range(0, len(hidden), size):
             part = slice(start, start + size)
             logits = head(hidden[part]).float()
-            target = targets[part, None]
-            chosen = logits.gather(1, target)
-            total = logits.logsumexp(1, keepdim=True)
-            nll[part] = (total - chosen)[:, 0]
+            nll[part] = torch.nn.functional.cross_entropy(logits, targets[part], reduction="none")
             if learning:
-                slope = logits.sub_(total).exp_()
-                slope.scatter_add_(1, target, slope.new_full(target.shape, -1.0))
+                slope = logits.softmax(1)
+                slope.scatter_add_(1, targets[part, None], slope.new_full((len(slope), 1), -1.0))
                 slope.mul_(weights[part, None])
                 torch.mm(slope.to(hidden.dtype), head.weight, out=to_hidden[part])
         ctx.save_for_backward(to_hidden)
