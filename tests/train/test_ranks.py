@@ -115,7 +115,8 @@ def test_a_step_of_fewer_rows_than_processes_is_done_all_the_same(one, two):
     assert steps(two[1])[5].tokens < steps(two[1])[4].tokens / 4
 
 
-def test_the_first_process_alone_writes(two):
+def test_the_first_process_alone_writes(two, crossed):
+    """In `crossed` a write by the second process is an error."""
     run, events = two
     assert [folder.name for folder in run.folder.parent.iterdir()] == ["run"]
     assert len([file for file in run.folder.rglob("*.jsonl")]) == 1
