@@ -116,7 +116,7 @@ def install(extras: list[str]) -> None:
         "lock": hashlib.sha256(b"\0".join((ROOT / name).read_bytes() for name in LOCK)).hexdigest(),
         "root": str(ROOT),  # in a moved folder the project is registered again under its new path
         "torch": torch,
-        "extras": sorted({*extras, *stamp.get("extras", [])}),
+        "extras": sorted({*extras, *stamp.get("extras", []), *(["gpu"] if choice.build != "cpu" else [])}),
     }
     print(f"torch {torch}: {choice.why}")
     if stamp == wanted:

@@ -3,7 +3,7 @@
 from html import escape
 from pathlib import Path
 
-from dashboard import numbers
+from dashboard import numbers, train_cards
 from dashboard.ab_test_verdict import kind
 from dashboard.bridge import Page
 from dashboard.evaluate_cards import model_name
@@ -54,6 +54,12 @@ def sentence(event: events.Event, page: Page) -> str:
             )  # fmt: skip
         case events.TrainingPlanned():
             return page.t(key, steps=numbers.count(event.steps), epochs=f"{event.epochs:g}")
+        case events.MemoryPlanned():
+            twice = page.t("run.twice", recomputed=event.recomputed, layers=event.layers)
+            kernels = page.t(f"run.attention.{event.attention}")
+            return page.t(key, pack=numbers.count(event.pack), twice=twice, attention=kernels)
+        case events.PackHalved():
+            return train_cards.halved(event, page)
         case events.Resumed() | events.CheckpointPutAside():
             facts = event.model_dump()
             return page.t(key, **facts | {n: Path(facts[n]).name for n in ("checkpoint", "folder") if n in facts})

@@ -119,6 +119,8 @@ def _warning(event: events.Event, page: Page) -> str:
         case events.CheckpointPutAside():
             what, hint = page.t("warning.put_aside"), page.t("warning.put_aside_hint")
             return cards.trouble(page, what, where=event.folder, hint=hint, details=event.reason, calm=True)
+        case events.PackHalved():
+            return cards.trouble(page, halved(event, page), hint=page.t("warning.halved_hint"), calm=True)
         case events.DatasetRead():
             what = page.t("warning.skipped", count=event.skipped)
             return cards.trouble(page, what, where=event.file, details=event.first_skipped, calm=True)
@@ -126,6 +128,13 @@ def _warning(event: events.Event, page: Page) -> str:
             what = page.t("warning.too_long", count=event.too_long, limit=event.max_length)
             return cards.trouble(page, what, hint=page.t("warning.too_long_hint", longest=event.longest), calm=True)
     return ""
+
+
+def halved(event: events.PackHalved, page: Page) -> str:
+    """What had to give way in a step whose memory was full."""
+    if event.after == event.before:
+        return page.t("warning.recomputed", step=event.step, layers=event.recomputed)
+    return page.t("warning.halved", step=event.step, before=numbers.count(event.before), after=numbers.count(event.after))
 
 
 def _latest_of_each_kind(warnings: Sequence[events.Event]) -> list[events.Event]:
@@ -210,6 +219,8 @@ def run_card(snapshot: Snapshot, page: Page) -> str:
         rows.append((page.t("run.splits"), splits))
     if snapshot.model:
         rows += _model(snapshot.model, page)
+    if snapshot.memory:
+        rows += _memory(snapshot.memory, page)
     rows.append((page.t("run.rotation"), _rotation(snapshot, page)))
     return cards.card(title, cards.facts(rows), name="run")
 
@@ -222,6 +233,17 @@ def _model(model: events.ModelLoaded, page: Page) -> list[tuple[str, str]]:
                                    f"{numbers.millions(model.trainable)}, {share:.1f} %)</small>"),
         (page.t("run.device"), escape(f"{model.device} · {model.dtype} · {model.quantization}")),
     ]  # fmt: skip
+
+
+def _memory(memory: events.MemoryPlanned, page: Page) -> list[tuple[str, str]]:
+    twice = page.t("run.twice", recomputed=memory.recomputed, layers=memory.layers)
+    kernels = page.t(f"run.attention.{memory.attention}")
+    packs = escape(page.t("run.pack_size", pack=numbers.count(memory.pack)))
+    rows = [(page.t("run.packs"), f"{packs} <small>({escape(twice)} · {escape(kernels)})</small>")]
+    if memory.bytes is not None:
+        told = page.t("run.of_room", need=numbers.gib(memory.bytes), room=numbers.gib(memory.room))
+        rows.append((page.t("run.memory"), escape(told)))
+    return rows
 
 
 def _rotation(snapshot: Snapshot, page: Page) -> str:

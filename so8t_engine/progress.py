@@ -49,6 +49,9 @@ class Printer:
             self._line(sentence(event.code, "what", self.language, event.facts))
         elif isinstance(event, e.JobFailed | e.CheckpointFailed | e.RowFaulted):
             self._trouble(event)
+        elif isinstance(event, e.PackHalved):
+            self._end_live_line()
+            print(_halved(event), file=sys.stderr)
         elif isinstance(event, e.JobStopped) and self.engine.snapshot().command not in ("StartTraining", "RunPipeline"):
             self._line(f"stopped after {clock(event.seconds)}")
         elif (text := progress_pipeline.describe(event, self.engine.snapshot(), self.language)) or (text := describe(event)):
@@ -163,6 +166,8 @@ def describe(event: e.Event) -> str:
             return f"{event.architecture} on {event.device}, {event.dtype}{quantized}; {share}"
         case e.TrainingPlanned():
             return f"{event.steps} steps, {event.steps_per_epoch} an epoch, {event.rows} rows"
+        case e.MemoryPlanned():
+            return _memory(event)
         case e.CheckpointPutAside():
             return f"put aside: {event.reason}"
         case e.Resumed():
@@ -239,6 +244,23 @@ def _dataset(event: e.DatasetRead) -> str:
              f"{event.without_output} without output" if event.without_output else "",
              f"{event.skipped} bad rows skipped, the first: {event.first_skipped}" if event.skipped else ""]  # fmt: skip
     return "; ".join(filter(None, [f"{event.rows} rows ({classes})", splits, *extra]))
+
+
+def _memory(event: e.MemoryPlanned) -> str:
+    kernels = {"flash": "flash attention", "rows": "attention row by row"}[event.attention]
+    parts = [
+        f"packs of up to {event.pack:,} tokens",
+        f"{event.recomputed} of {event.layers} layers computed twice" if event.recomputed else "",
+        f"{event.bytes / 2**30:.1f} of {event.room / 2**30:.1f} GiB" if event.bytes is not None else "",
+    ]  # fmt: skip
+    return f"{', '.join(filter(None, parts))}; {kernels}" + (", fused kernels" if event.fused else "")
+
+
+def _halved(event: e.PackHalved) -> str:
+    """What had to give way in a step whose memory was full."""
+    smaller = f"packs of up to {event.after:,} tokens instead of {event.before:,}"
+    smaller = smaller if event.after < event.before else f"{event.recomputed} layers computed twice"
+    return f"memory was full in step {event.step}: it begins again with {smaller}, nothing is lost"
 
 
 def _performance(event: e.PerformanceMeasured) -> str:

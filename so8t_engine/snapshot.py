@@ -22,7 +22,7 @@ QUIET = (
 
 CURVES = (
     "steps", "validations", "scores", "checkpoints", "resumes", "hardware", "dataset", "lengths", "model", "plan",
-    "performance",
+    "memory", "performance",
 )  # fmt: skip
 """What the tries of a run add to, one after the other."""
 
@@ -68,6 +68,7 @@ class Snapshot:
     version: grows with every event; equal versions mean that nothing changed.
     state: one of STATES; "interrupted" is a run whose process died.
     command: what the job does, by the name of its command ("StartTraining").
+    memory: what is in memory at once: as it was planned, or smaller since memory was full; the plan's bytes are then gone.
     checks: of the present verification, in order; the last one may still be under way.
     scores: four-class scores of the validation rows while training.
     performance: what the newest try that has told it has cost.
@@ -81,7 +82,7 @@ class Snapshot:
         the stage itself tells stands in the fields of its kind.
     failure: the event that ended a failed job.
     warnings: events that a person should see although the job goes on (a checkpoint that could not be written, one
-        that was put aside, rows skipped).
+        that was put aside, rows skipped, memory that was full).
     """
 
     version: int = 0
@@ -97,6 +98,7 @@ class Snapshot:
     lengths: e.LengthsCounted | None = None
     model: e.ModelLoaded | None = None
     plan: e.TrainingPlanned | None = None
+    memory: e.MemoryPlanned | None = None
     steps: Series = field(default_factory=Series)
     validations: Series = field(default_factory=Series)
     checkpoints: Series = field(default_factory=Series)
@@ -225,6 +227,12 @@ def _changes(s: Snapshot, event: e.Event) -> dict:
             return {"model": event}
         case e.TrainingPlanned():
             return {"plan": event}
+        case e.MemoryPlanned():
+            return {"memory": event}
+        case e.PackHalved():
+            smaller = {"pack": event.after, "recomputed": event.recomputed, "bytes": None, "room": None}
+            memory = s.memory and s.memory.model_copy(update=smaller)
+            return {"memory": memory, "warnings": (*s.warnings, event)}
         case e.Resumed():
             return {"resumes": s.resumes.append(event), **_until(s, event.step), "saved": None, "failure": None}
         case e.StepFinished():

@@ -1,7 +1,7 @@
 """How much memory and disk a training will take: estimates from the model's own files, made before it is loaded.
 
 They are estimates. Shapes of weights are read exactly, so the adapter, its gradient and its optimizer are close to
-the truth; what a pass keeps for the way back depends on kernels and is taken rather too high than too low.
+the truth; what a pass keeps for the way back is reckoned as the training's own plan does.
 """
 
 import json
@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from so8t_engine.model.layers import chosen, matrices
-from so8t_engine.model.load import memory_needed
+from so8t_engine.model.load import compute_dtype, memory_needed, pick_device
 from so8t_engine.model.so8t_rotation import ANGLES, BLOCK
 from so8t_engine.settings import Settings
+from so8t_engine.train.budget import OPTIMIZER_BYTES, Shape, activations
 
 WIDTH = 4
-"""Bytes of a float32: adapter, gradient, logits and, to be safe, whatever a pass keeps."""
-
-OPTIMIZER_BYTES = {"adamw": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2}
-"""Bytes a trained parameter: two moments, in float32 or in 8 bits."""
+"""Bytes of a float32: adapter and gradient."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Estimate:
     """Bytes of each part of a training.
 
     base: the frozen model and room to work in. adapter: weights and gradient. optimizer: its moments.
-    activations: what one batch of the longest allowed rows keeps for the way back, logits included.
+    activations: what the smallest pack there can be, one row of the longest allowed length, keeps for the way back.
     """
 
     base: int
@@ -44,7 +42,7 @@ def memory(folder: Path, settings: Settings) -> Estimate:
     return Estimate(
         base=memory_needed(folder, settings.model),
         adapter=2 * WIDTH * trained,
-        optimizer=OPTIMIZER_BYTES[settings.train.optimizer] * trained,
+        optimizer=int(OPTIMIZER_BYTES[settings.train.optimizer] * trained),
         activations=_activations(folder, settings),
     )
 
@@ -53,7 +51,7 @@ def checkpoint_bytes(folder: Path, settings: Settings) -> tuple[int, int]:
     """Bytes of one checkpoint (adapter and optimizer) and of one adapter alone."""
     trained = adapter_parameters(folder, settings)
     adapter = WIDTH * trained
-    return adapter + OPTIMIZER_BYTES[settings.train.optimizer] * trained, adapter
+    return adapter + int(OPTIMIZER_BYTES[settings.train.optimizer] * trained), adapter
 
 
 def adapter_parameters(folder: Path, settings: Settings) -> int:
@@ -70,11 +68,15 @@ def adapter_parameters(folder: Path, settings: Settings) -> int:
 
 
 def _activations(folder: Path, settings: Settings) -> int:
-    """A layer keeps about 10 hidden + 5 intermediate numbers a token; with checkpointing its input, and one layer whole."""
-    shape = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
-    hidden, layers = shape["hidden_size"], shape["num_hidden_layers"]
-    tokens = settings.train.batch_size * settings.data.max_length
-    layer = 10 * hidden + 5 * shape["intermediate_size"]
-    kept = layers * hidden + layer if settings.train.gradient_checkpointing else layers * layer
-    logits = 3 * shape["vocab_size"]  # as the model gives them, in float32, and their gradient
-    return tokens * (kept + logits) * WIDTH
+    """Of the longest row that is allowed, with all layers computed twice where that may be: no plan takes less."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
+    heads = config["num_attention_heads"]
+    shape = Shape(
+        layers=config["num_hidden_layers"], hidden=config["hidden_size"], wide=config["intermediate_size"], heads=heads,
+        key_heads=config.get("num_key_value_heads") or heads,
+        head_dim=config.get("head_dim") or config["hidden_size"] // heads, rank=settings.so8t.r,
+        width=compute_dtype(settings.model.dtype, pick_device()).itemsize,
+        rotated=config["hidden_size"] if settings.so8t.rotate else 0, drops=settings.so8t.dropout > 0,
+    )  # fmt: skip
+    twice = shape.layers if settings.train.gradient_checkpointing else 0
+    return activations(shape, settings.data.max_length, twice)

@@ -63,7 +63,7 @@ class Trial:
     template: "Template | None" = None
     pad_id: int = 0
     schedule: "Schedule | None" = None
-    longest: "list[Example]" = field(default_factory=list)
+    longest: "Example | None" = None
     model: "PeftModel | None" = None
     _scratch: Path | None = None
 

@@ -82,7 +82,7 @@ def plan(trial: Trial) -> Finding:
     if not kept:
         return failed("data.all_too_long", where=settings.dataset, max_length=limit, longest=longest)
     schedule = Schedule(len(kept), train.batch_size * train.gradient_accumulation, train.epochs, settings.seed)
-    trial.schedule, trial.longest = schedule, kept[-train.batch_size :]
+    trial.schedule, trial.longest = schedule, kept[-1]
     facts = {"steps": f"{schedule.steps:,}", "rows": f"{len(kept):,}", "longest": longest, "limit": limit}
     if len(kept) < len(rows):
         return warned("verify.rows_too_long", count=len(rows) - len(kept), **facts)

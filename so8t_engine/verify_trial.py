@@ -40,7 +40,7 @@ def targets(trial: Trial) -> Finding:
 
 
 def step(trial: Trial) -> Finding:
-    """Forward and backward on the longest rows of a batch, as one pack: a finite loss, and a gradient in every layer."""
+    """Forward and backward on the longest row, the smallest pack there can be: a finite loss, and a gradient in every layer."""
     import torch
 
     from so8t_engine.data.batches import pack
@@ -51,7 +51,7 @@ def step(trial: Trial) -> Finding:
 
     device = pick_device()
     dtype = compute_dtype(trial.settings.model.dtype, device)
-    rows = pack(trial.longest).to(device)
+    rows = pack([trial.longest]).to(device)
     train, begun = trial.settings.train, time.monotonic()
     model = PackedModel(trial.model)
     model.recomputed = model.layers if train.gradient_checkpointing else 0
@@ -70,7 +70,7 @@ def step(trial: Trial) -> Finding:
         return failed("verify.gradient_bad", count=len(dead), layers=len(layers), first=dead[0])
     return passed(
         "verify.step_good", loss=f"{mean:.3f}", norm=f"{math.hypot(*norms.values()):.3g}",
-        rows=len(trial.longest), tokens=f"{rows.tokens:,}", seconds=f"{time.monotonic() - begun:.1f}",
+        tokens=f"{rows.tokens:,}", seconds=f"{time.monotonic() - begun:.1f}",
     )  # fmt: skip
 
 

@@ -6,8 +6,10 @@ import sys
 import pytest
 from made import ROOT, environment, row, write_rows
 
-from so8t_engine import config
+from so8t_engine import Engine, config
+from so8t_engine import events as e
 from so8t_engine.__main__ import main
+from so8t_engine.progress import Printer, describe
 
 
 @pytest.fixture
@@ -103,3 +105,24 @@ def test_a_console_in_another_encoding_is_survived(job, tmp_path):
             env=environment() | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}, cwd=ROOT, capture_output=True,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
+
+
+def test_the_console_says_what_is_in_memory_and_what_gave_way_when_it_was_full():
+    plan = e.MemoryPlanned(
+        pack=7083, recomputed=32, layers=32, bytes=int(7.2 * 2**30), room=int(7.4 * 2**30), attention="flash", fused=True
+    )
+    told = "packs of up to 7,083 tokens, 32 of 32 layers computed twice, 7.2 of 7.4 GiB; flash attention, fused kernels"
+    assert describe(plan) == told
+    bare = e.MemoryPlanned(pack=2048, recomputed=0, layers=2, attention="rows", fused=False)
+    assert describe(bare) == "packs of up to 2,048 tokens; attention row by row"
+
+
+def test_memory_that_was_full_is_told_of_as_trouble_that_costs_nothing(tmp_path, capsys):
+    printer = Printer(Engine(tmp_path), "en")
+    printer.show(e.PackHalved(step=60, before=7083, after=3541, recomputed=0))
+    printer.show(e.PackHalved(step=61, before=900, after=900, recomputed=32))
+    told = capsys.readouterr()
+    assert not told.out and told.err.splitlines() == [
+        "memory was full in step 60: it begins again with packs of up to 3,541 tokens instead of 7,083, nothing is lost",
+        "memory was full in step 61: it begins again with 32 layers computed twice, nothing is lost",
+    ]

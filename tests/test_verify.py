@@ -30,8 +30,10 @@ from so8t_engine.__main__ import main
 from so8t_engine.config import ROOT
 from so8t_engine.jobs import Cancel
 from so8t_engine.model import load
+from so8t_engine.model.packed import PackedModel
+from so8t_engine.train.budget import activations, shape_of
 from so8t_engine.verify import CHECKS, Check, verify
-from so8t_engine.verify_estimate import adapter_parameters, checkpoint_bytes
+from so8t_engine.verify_estimate import adapter_parameters, checkpoint_bytes, memory
 
 
 def changed(settings, **values):
@@ -196,6 +198,20 @@ def test_the_estimate_counts_what_the_adapter_and_its_checkpoint_really_hold(tmp
     assert end.outcome == "pass", end
     size = float(end.facts["size"].removesuffix(" MiB")) * 2**20
     assert checkpoint_bytes(folder, tiny_settings)[0] == pytest.approx(size, abs=0.15 * 2**20)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_the_estimate_of_a_pack_is_that_of_the_trainings_own_plan(tiny_settings, twice):
+    """Told from the model's files alone; the plan looks at the model itself."""
+    settings = changed(tiny_settings, train__gradient_checkpointing=twice, data__max_length=700, train__batch_size=64)
+    folder = settings.resolve(settings.base_model)
+    model = load.load_model(folder, settings.model, load.pick_device())
+    packed = PackedModel(verify_trial._attached(model, settings, 0))
+    told = memory(folder, settings).activations
+    assert told == activations(shape_of(packed), 700, packed.layers if twice else 0)
+    assert told > memory(folder, changed(settings, data__max_length=600)).activations
+    if not twice:
+        assert told > memory(folder, changed(settings, train__gradient_checkpointing=True)).activations
 
 
 def test_a_card_that_torch_cannot_use_is_a_warning(tmp_path, tiny_settings, monkeypatch):

@@ -35,13 +35,18 @@ class PackedModel(nn.Module):
         self.flash = flash_works(weight.device, weight.dtype, self.head_dim)
         self.pieces = pick(weight.device, weight.dtype)
         self._adapted = [layer for layer in model.modules() if isinstance(layer, SO8TLinear)]
-        self._drops = any(part.p > 0 for part in model.modules() if isinstance(part, nn.Dropout))
+        self.drops = any(part.p > 0 for part in model.modules() if isinstance(part, nn.Dropout))
         self._rope: tuple[Tensor, Tensor] | None = None
 
     @property
     def rank(self) -> int:
         """Of the adapter."""
         return next(iter(self.model.peft_config.values())).r
+
+    @property
+    def rotated(self) -> int:
+        """Features that the rotated products of one decoder layer give."""
+        return sum(layer.out_features for layer in self._adapted if layer.so8t_theta) // self.layers
 
     @property
     def layers(self) -> int:
@@ -62,7 +67,7 @@ class PackedModel(nn.Module):
             places = None if whole or number + 1 < self.layers else pack.places
             if number < self.recomputed and torch.is_grad_enabled():
                 hidden = checkpoint(
-                    self._layer, layer, hidden, rope, rows, places, use_reentrant=False, preserve_rng_state=self._drops
+                    self._layer, layer, hidden, rope, rows, places, use_reentrant=False, preserve_rng_state=self.drops
                 )  # fmt: skip
             else:
                 hidden = self._layer(layer, hidden, rope, rows, places)

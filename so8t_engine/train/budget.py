@@ -31,6 +31,27 @@ OPTIMIZER_BYTES = {"adamw": 8, "adamw_8bit": 2.1, "paged_adamw_8bit": 2.1}
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What the memory of a pack follows from.
+
+    layers: decoder layers. hidden, wide: numbers a token of the stream, and between the products of a layer's MLP.
+    heads, key_heads, head_dim: of the attention. rank: of the adapter. width: bytes of a number.
+    rotated: numbers a token that the rotated products of a layer give. drops: whether inputs of the adapter are dropped.
+    """
+
+    layers: int
+    hidden: int
+    wide: int
+    heads: int
+    key_heads: int
+    head_dim: int
+    rank: int
+    width: int
+    rotated: int
+    drops: bool
+
+
+@dataclass(frozen=True)
 class Budget:
     """What was chosen.
 
@@ -57,7 +78,8 @@ def choose(
         device: of the model, which is on it, adapter included.
     """
     longest = max(length for step in steps for length in step)
-    twice = model.layers if settings.gradient_checkpointing else 0
+    shape = shape_of(model)
+    twice = shape.layers if settings.gradient_checkpointing else 0
     if device.type == "cpu":
         return Budget(max(longest, settings.max_tokens or CPU_TOKENS), twice)
     room = _room(settings, device)
@@ -68,30 +90,42 @@ def choose(
         fullest = max(tokens for step in packs for tokens in step)
         resident = _resident(model, settings, any(len(step) > processes for step in packs))
         for recomputed in range(twice + 1):
-            need = resident + activations(model, fullest, recomputed)
-            last = last or Budget(size, twice, resident + activations(model, fullest, twice), room)
+            need = resident + activations(shape, fullest, recomputed)
+            last = last or Budget(size, twice, resident + activations(shape, fullest, twice), room)
             if need <= room:
                 count = sum(len(step) for step in packs) / processes
                 seconds = sum(map(sum, steps)) / processes + OVERHEAD_TOKENS * count
-                found.append((seconds * (1 + RECOMPUTED * recomputed / model.layers), Budget(size, recomputed, need, room)))
+                found.append((seconds * (1 + RECOMPUTED * recomputed / shape.layers), Budget(size, recomputed, need, room)))
                 break
     return min(found, key=lambda choice: choice[0])[1] if found else last
 
 
-def activations(model: PackedModel, tokens: int, recomputed: int) -> int:
+def activations(shape: Shape, tokens: int, recomputed: int) -> int:
     """Bytes that a pack takes at its peak, at the beginning of its way back.
 
-    A layer keeps, in the dtype of the activations, for each token: its input, what its two norms and its two products into
-    the stream give (5 hidden), queries, keys, values and what the attention gives, both halves of the gate and their
-    product, and what lies between A and B; when it is recomputed, its input alone. On the way back one layer has all of its
-    own, and beside it the gradients of its widest part.
+    A layer keeps, in the dtype of the activations, for each token: its input, what its first product into the stream leaves,
+    what its two norms give (4 hidden), queries, keys, values and what the attention gives, both halves of the gate and their
+    product, what lies between A and B, and what its rotated products give; with dropout also a mask of a byte for each input
+    of A, and what the attention gives once more. When it is recomputed, it keeps its input alone. On the way back one layer
+    has all of its own, and beside it the gradients of its widest part.
     """
-    shape, rank = model.config, model.rank
-    hidden, wide = shape.hidden_size, shape.intermediate_size
-    heads = (2 * shape.num_attention_heads + 2 * shape.num_key_value_heads) * model.head_dim
-    layer = 5 * hidden + heads + 3 * wide + 4 * rank
-    kept = (model.layers - recomputed) * layer + recomputed * hidden + (layer if recomputed else 0)
-    return tokens * (kept + 3 * hidden + 2 * wide) * model.head.weight.element_size() + FIXED
+    attended = shape.heads * shape.head_dim
+    heads = 2 * attended + 2 * shape.key_heads * shape.head_dim
+    layer = 4 * shape.hidden + heads + 3 * shape.wide + 4 * shape.rank + shape.rotated
+    if shape.drops:
+        layer += attended + (2 * shape.hidden + attended + shape.wide) // shape.width
+    kept = (shape.layers - recomputed) * layer + recomputed * shape.hidden + (layer if recomputed else 0)
+    return tokens * (kept + 3 * shape.hidden + 2 * shape.wide) * shape.width + FIXED
+
+
+def shape_of(model: PackedModel) -> Shape:
+    """The shape of a model that is loaded."""
+    config = model.config
+    return Shape(
+        layers=model.layers, hidden=config.hidden_size, wide=config.intermediate_size,
+        heads=config.num_attention_heads, key_heads=config.num_key_value_heads, head_dim=model.head_dim,
+        rank=model.rank, width=model.head.weight.element_size(), rotated=model.rotated, drops=model.drops,
+    )  # fmt: skip
 
 
 def _sizes(longest: int, most: int) -> list[int]:
@@ -112,4 +146,4 @@ def _resident(model: PackedModel, settings: TrainSettings, several: bool) -> int
 def _room(settings: TrainSettings, device: torch.device) -> int:
     """Bytes that may be taken, those that are taken already among them."""
     free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
-    return int((1 - MARGIN) * (settings.memory_gib * 2**30 or free))
+    return int((1 - MARGIN) * min(settings.memory_gib * 2**30 or free, free))

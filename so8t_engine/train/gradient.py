@@ -26,7 +26,8 @@ class Gradient:
     Args:
         model: on `device`, with its adapter.
         budget: what a pack may be; halved here when memory is full all the same.
-        label_weight, pet_weight: see TrainSettings.
+        may_recompute: whether layers may be computed twice at all, however few the budget asks for.
+        label_weight: see TrainSettings.
         longest: tokens of the longest row: no pack can be smaller.
         scaler: of the loss, for float16.
         ranks: the processes that share each step out.
@@ -34,11 +35,11 @@ class Gradient:
     """
 
     def __init__(
-        self, model: PackedModel, budget: Budget, label_weight: float, longest: int, scaler, ranks: Ranks,
-        device: torch.device, phase,
+        self, model: PackedModel, budget: Budget, may_recompute: bool, label_weight: float, longest: int, scaler,
+        ranks: Ranks, device: torch.device, phase,
     ) -> None:  # fmt: skip
         self.model, self.most, self.label_weight, self.longest = model, budget.pack, label_weight, longest
-        self.may_recompute = budget.recomputed > 0
+        self.may_recompute = may_recompute
         self.scaler, self.ranks, self.device, self.phase = scaler, ranks, device, phase
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 

@@ -171,7 +171,8 @@ class Session:
         budget = choose(self.model, train, [*steps, [longest]], self.ranks.count, self.device)
         self.model.recomputed = budget.recomputed
         self.gradient = Gradient(
-            self.model, budget, train.label_weight, longest, self.scaler, self.ranks, self.device, self.profile.phase
+            self.model, budget, train.gradient_checkpointing, train.label_weight, longest, self.scaler, self.ranks,
+            self.device, self.profile.phase,
         )  # fmt: skip
         return e.MemoryPlanned(
             pack=budget.pack, recomputed=budget.recomputed, layers=self.model.layers, bytes=budget.bytes,

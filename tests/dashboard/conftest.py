@@ -43,6 +43,10 @@ def story(tmp_path):
                 dtype="float32", quantization="none", seconds=1.0,
             ),
             events.TrainingPlanned(time=102.0, steps=100, steps_per_epoch=50, rows=32, epochs=2.0),
+            events.MemoryPlanned(
+                time=102.0, pack=7083, recomputed=31, layers=32, bytes=int(7.2 * 2**30), room=int(7.4 * 2**30),
+                attention="flash", fused=True,
+            ),
         ]  # fmt: skip
         return [*begun, *(step(number) for number in range(1, steps + 1)), *more]
 

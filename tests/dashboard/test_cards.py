@@ -10,7 +10,8 @@ from dashboard import cards, train_cards
 from dashboard.bridge import Unfinished
 from dashboard.header import header, progress, sparkline
 from dashboard.log import log, sentence
-from so8t_engine import EngineError, Run, SettingsError, events
+from so8t_engine import EngineError, Run, SettingsError, Snapshot, events
+from so8t_engine.snapshot import with_history
 
 NASTY = '<img src=x onerror="alert(1)">&\'日本'
 
@@ -59,6 +60,7 @@ ENDS = {
     "warned": [
         events.CheckpointFailed(step=3, code="disk.held", where=NASTY, facts={"reason": NASTY}),
         events.CheckpointPutAside(folder=NASTY, reason=NASTY),
+        events.PackHalved(step=3, before=7083, after=3541, recomputed=31),
         events.CheckpointSaved(step=3, folder=NASTY, bytes=10, seconds=1.0, reason="interval"),
         events.Resumed(step=2, checkpoint=NASTY),
         events.ValidationFinished(step=3, loss=float("nan"), label_nll=None, rows=1, seconds=1.0, best=False),
@@ -121,6 +123,35 @@ def test_repeated_warnings_are_one_card(page, story, replayed):
     failed = events.CheckpointFailed(step=3, code="disk.held", where="x", facts={"reason": "y"})
     html = train_cards.situation(replayed(story(3, *[failed] * 50)), page)
     assert html.count(page.t("warning.checkpoint", step=3, what="")[:12]) == 1
+
+
+def test_the_run_says_what_is_in_memory_at_once(page, story, replayed):
+    html = train_cards.run_card(replayed(story(3)), page)
+    assert escape(page.t("run.pack_size", pack="7,083")) in html
+    assert escape(page.t("run.twice", recomputed=31, layers=32)) in html
+    assert "7.2 GiB" in html and "7.4 GiB" in html and "flash attention" in html
+
+
+def test_memory_that_was_full_is_a_calm_card_and_the_run_shows_the_smaller_packs(page, story, replayed):
+    """All of it from the stored events: as after a reload."""
+    full = events.PackHalved(step=3, before=7083, after=3541, recomputed=31)
+    snapshot = replayed(story(3, full, events.PackHalved(step=9, before=3541, after=3541, recomputed=32)))
+    html = train_cards.run_card(snapshot, page)
+    assert escape(page.t("run.pack_size", pack="3,541")) in html
+    assert escape(page.t("run.twice", recomputed=32, layers=32)) in html
+    assert "7.2 GiB" not in html, "what was planned no longer holds"
+    told = train_cards.situation(snapshot, page)
+    assert escape(page.t("warning.recomputed", step=9, layers=32)) in told
+    assert escape(page.t("warning.halved_hint")) in told and "so-trouble" not in told
+    told = train_cards.situation(replayed(story(3, full)), page)
+    assert escape(page.t("warning.halved", step=3, before="7,083", after="3,541")) in told
+    assert page.t("warning.halved", step=3, before="7,083", after="3,541") in log(replayed(story(3, full)), page)
+
+
+def test_a_run_that_goes_on_shows_its_memory_at_once(story):
+    """Its own plan comes after the model is loaded; until then that of the try before stands."""
+    shown = with_history(Snapshot(), story(3))
+    assert shown.memory.pack == 7083
 
 
 def test_progress_is_unknown_before_the_plan(story, replayed):
