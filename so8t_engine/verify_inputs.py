@@ -68,9 +68,10 @@ def plan(trial: Trial) -> Finding:
     import torch
 
     from so8t_engine.data.batches import Schedule
-    from so8t_engine.model.load import compute_dtype, pick_device
+    from so8t_engine.model.load import compute_dtype, pick_device, row_limit
 
-    settings, train, limit = trial.settings, trial.settings.train, trial.settings.data.max_length
+    settings, train = trial.settings, trial.settings.train
+    limit = min(settings.data.max_length, row_limit(trial.base))
     device = pick_device()
     if device.type == "cpu" and compute_dtype(settings.model.dtype, device) == torch.float16:
         return failed("model.no_float16", where="model.dtype")

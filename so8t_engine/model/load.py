@@ -35,6 +35,12 @@ def context(folder: Path) -> int:
     return min(getattr(config, "original_max_position_embeddings", longest), longest)
 
 
+def row_limit(folder: Path) -> int:
+    """Tokens that a row of a pack may have: within them every token sees all before it, at the model's own frequencies."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return min(context(folder), getattr(config, "sliding_window", None) or context(folder))
+
+
 def load_model(folder: Path, settings: ModelSettings, device: torch.device) -> PreTrainedModel:
     """The frozen base model on `device`, quantized as `settings` say. Raises ModelError for an unusable folder."""
     check_folder(folder)

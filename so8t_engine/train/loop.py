@@ -19,7 +19,7 @@ from so8t_engine.data.template import Example, Template
 from so8t_engine.disk import write_whole
 from so8t_engine.errors import BadInput, EngineError
 from so8t_engine.model.folder import check_folder
-from so8t_engine.model.load import compute_dtype, load_model, load_tokenizer, pick_device
+from so8t_engine.model.load import compute_dtype, load_model, load_tokenizer, pick_device, row_limit
 from so8t_engine.model.packed import PackedModel
 from so8t_engine.model.so8t import attach, rotations_error
 from so8t_engine.runs import Run
@@ -103,7 +103,7 @@ class Session:
         folder = settings.resolve(settings.base_model)
         check_folder(folder)
         template = Template(load_tokenizer(folder))
-        yield self._encode(template, parts)
+        yield self._encode(template, parts, min(settings.data.max_length, row_limit(folder)))
         yield self.load(folder)
         yield self.plan_steps()
         yield self.plan_memory()
@@ -111,8 +111,7 @@ class Session:
         yield from self._take_up()
         return self
 
-    def _encode(self, template: Template, parts: Split) -> e.LengthsCounted:
-        limit = self.settings.data.max_length
+    def _encode(self, template: Template, parts: Split, limit: int) -> e.LengthsCounted:
         prompt = self.settings.data.system_prompt
         encoded = [template.example(sample, prompt) for sample in parts.train]
         lengths = [len(example.ids) for example in encoded]
