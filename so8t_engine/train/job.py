@@ -40,7 +40,6 @@ def _retrain_together(settings: Settings, output: str, resume: str, cancel) -> I
         if not run.finished:
             for _ in train(run.settings(), run, cancel, ranks):
                 pass
-        ranks.leave()
         return
     run, resumed = runs.open_run(settings, fingerprint(settings.resolve(settings.dataset)), output, resume)
     with run.lock():
@@ -50,4 +49,3 @@ def _retrain_together(settings: Settings, output: str, resume: str, cancel) -> I
             yield RunAlreadyFinished(run=run.id, folder=str(run.folder))
         else:
             yield from train(run.settings(), run, cancel, ranks)
-        ranks.leave()

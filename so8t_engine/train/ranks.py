@@ -63,13 +63,6 @@ class Ranks:
         if waiting:
             _sum_together(waiting)
 
-    def leave(self) -> None:
-        """Take leave of the other processes, as torch wants it."""
-        if self.count > 1:
-            from torch import distributed
-
-            distributed.destroy_process_group()
-
     def tell(self, text: str) -> str:
         """What the first process says, to all."""
         if self.count == 1:
