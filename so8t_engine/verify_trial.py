@@ -40,7 +40,7 @@ def targets(trial: Trial) -> Finding:
 
 
 def step(trial: Trial) -> Finding:
-    """Forward and backward on the longest row, the smallest pack there can be: a finite loss, and a gradient in every layer."""
+    """Forward and backward on the longest row alone: a finite loss, and a gradient in every layer."""
     import torch
 
     from so8t_engine.data.batches import pack

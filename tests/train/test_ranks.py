@@ -1,4 +1,4 @@
-"""Two processes train what one does: `accelerate launch` on a CPU, the tiny model, nine rows a step and one in every fifth."""
+"""Two processes train what one does: on a CPU, the tiny model, nine rows a step and one in every fifth."""
 
 import os
 import subprocess

@@ -1,6 +1,6 @@
 """Run by `accelerate launch` in test_ranks.py: trainings that are taken up or stopped, in one pair of processes.
 
-Arguments: for each training its config, its run folder, and after how many looks the first process wishes to stop (0: never).
+Arguments: for each training its config, its run folder, and after how many looks the first process wishes to stop, or 0.
 What each yields is added to <run folder>.told.
 """
 
