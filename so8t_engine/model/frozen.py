@@ -124,5 +124,5 @@ def _kernel():
     except Exception:  # no Triton, or Triton without a compiler: each raises its own
         return None
     wanted = weight * scale[:, None]
-    same = torch.equal(plain, wanted)
-    return read if same and torch.allclose(turned, (turn @ wanted.unflatten(0, (-1, BLOCK))).flatten(0, 1), atol=1e-4) else None
+    right = (turn @ wanted.unflatten(0, (-1, BLOCK))).flatten(0, 1)
+    return read if torch.equal(plain, wanted) and torch.allclose(turned, right, atol=1e-4) else None

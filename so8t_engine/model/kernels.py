@@ -144,7 +144,10 @@ class Gate(torch.autograd.Function):
 
 
 @triton.jit
-def _turn(whole, query, key, value, cos, sin, heads, keys, dim, half, BACK: tl.constexpr, HEADS: tl.constexpr, WIDTH: tl.constexpr):
+def _turn(
+    whole, query, key, value, cos, sin, heads, keys, dim, half,
+    BACK: tl.constexpr, HEADS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
     """query, key and value from `whole`, turned; or BACK: `whole` from their gradients, turned the other way."""
     token = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1) * HEADS + tl.arange(0, HEADS)[:, None]
@@ -157,9 +160,11 @@ def _turn(whole, query, key, value, cos, sin, heads, keys, dim, half, BACK: tl.c
     in_key = key + (token * keys + head - heads) * dim + place
     in_value = value + (token * keys + head - heads - keys) * dim + place
     if BACK:
-        one = tl.load(in_query, mask=is_query, other=0.0).to(tl.float32) + tl.load(in_key, mask=is_key, other=0.0).to(tl.float32)
+        one = tl.load(in_query, mask=is_query, other=0.0).to(tl.float32)
+        one += tl.load(in_key, mask=is_key, other=0.0).to(tl.float32)
         one += tl.load(in_value, mask=is_value, other=0.0).to(tl.float32)
-        two = tl.load(in_query + half, mask=is_query, other=0.0).to(tl.float32) + tl.load(in_key + half, mask=is_key, other=0.0).to(tl.float32)
+        two = tl.load(in_query + half, mask=is_query, other=0.0).to(tl.float32)
+        two += tl.load(in_key + half, mask=is_key, other=0.0).to(tl.float32)
         two += tl.load(in_value + half, mask=is_value, other=0.0).to(tl.float32)
     else:
         one = tl.load(in_whole, mask=low, other=0.0).to(tl.float32)

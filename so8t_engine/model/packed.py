@@ -90,7 +90,8 @@ class PackedModel(nn.Module):
             hidden, attended = hidden[places], attended[places]
         hidden = hidden + attention.o_proj(attended)
         normed = self._norm(layer.post_attention_layernorm, hidden)
-        return hidden + layer.mlp.down_proj(pieces.gate(_beside(layer.mlp, normed, "gate_up_proj", ("gate_proj", "up_proj"))))
+        gated = pieces.gate(_beside(layer.mlp, normed, "gate_up_proj", ("gate_proj", "up_proj")))
+        return hidden + layer.mlp.down_proj(gated)
 
     def _norm(self, norm: nn.Module, x: Tensor) -> Tensor:
         return self.pieces.norm(x, norm.weight, norm.variance_epsilon)

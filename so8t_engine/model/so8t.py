@@ -39,7 +39,7 @@ from so8t_engine.model.layers import chosen
 from so8t_engine.model.so8t_layer import SO8TLinear
 from so8t_engine.model.so8t_rotation import BLOCK, rotation
 
-__all__ = ["SO8TConfig", "SO8TLinear", "SO8TModel", "attach", "load_adapter", "read_config", "rotation", "rotations_error", "prepared"]
+__all__ = ["SO8TConfig", "SO8TLinear", "SO8TModel", "attach", "load_adapter", "prepared", "read_config", "rotation", "rotations_error"]
 
 
 def _so8t_type() -> PeftType:

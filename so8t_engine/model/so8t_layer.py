@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from so8t_engine.errors import ModelError
 from so8t_engine.model.merge import fold
 from so8t_engine.model.product import AdaptedProduct
-from so8t_engine.model.so8t_rotation import ANGLES, BLOCK, rotate, rotation
+from so8t_engine.model.so8t_rotation import ANGLES, BLOCK, rotation
 
 Rows = tuple[tuple[str, int, int], ...]
 """Which rows of a batch speak with which adapter: (name, start, stop)."""
