@@ -43,7 +43,7 @@ def flash_works(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool
             answer = attend(query, key, value, Rows(starts, (16, 8), flash))
             answer.sum().backward()
             found.append(torch.stack([answer, query.grad, key.grad, value.grad]).float())
-    except (ImportError, RuntimeError, NotImplementedError, TypeError, AttributeError):
+    except Exception:  # each build and card without the kernel says so in its own way
         return False
     return bool((found[0] - found[1]).norm() < 0.02 * found[1].norm())
 
