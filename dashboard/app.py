@@ -149,7 +149,7 @@ def _blocks(page: Page) -> gr.Blocks:
 
         unseen = gr.HTML(visible=False)  # Gradio redraws a progress tracker a tick on every output but for this
         quiet = {"show_progress": "hidden", "show_progress_on": unseen, "api_visibility": "private"}
-        top.click(stop, **quiet)
+        top.click(stop, trigger_mode="multiple", **quiet)
         blocks.load(update, inputs=[seen], outputs=outputs, **quiet)
         timer = gr.Timer(POLL_SECONDS)
         timer.tick(update, inputs=[seen], outputs=outputs, concurrency_limit=None, **quiet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -75,14 +76,18 @@ class Bridge:
         self.engine.submit(StartTraining(settings=settings, resume="never"))
 
     def resume(self, run_id: str) -> None:
-        """Let a run go on where its newest checkpoint stands, with its own settings."""
+        """Let a run go on where its newest checkpoint stands, with its own settings; those of memory are the draft's,
+        so that a run whose card was full can go on with less."""
         run = next((run for run in self.engine.runs() if run.id == run_id), None)
         if run is None:  # shown, but made elsewhere: only the run on view can be meant
             snapshot = self.engine.snapshot()
             if not snapshot.run or snapshot.run != run_id:
                 raise EngineError("run.missing", where=str(self.engine.runs_folder), name=run_id)
             run = Run.at(snapshot.folder)
-        self.engine.submit(StartTraining(settings=run.settings(), output=str(run.folder), resume="auto"))
+        settings = run.settings()
+        with suppress(EngineError):  # a draft with faults says nothing
+            settings = settings.with_memory_of(self.settings())
+        self.engine.submit(StartTraining(settings=settings, output=str(run.folder), resume="auto"))
 
     def show_newest(self) -> None:
         """Put the newest stored run on view, so that the page opens with what happened last."""

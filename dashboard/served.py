@@ -22,7 +22,7 @@ STYLES = (
     "overnight_tab.css", "system_tab.css",
 )  # fmt: skip
 SCRIPTS = (
-    "charts.js", "page.js", "fetched.js", "evaluate.js", "ab_test.js", "chat_answers.js", "chat_lists.js",
+    "charts.js", "page.js", "redraw.js", "fetched.js", "evaluate.js", "ab_test.js", "chat_answers.js", "chat_lists.js",
     "chat_panel.js", "chat.js", "export.js", "overnight.js",
 )  # fmt: skip
 """In the order in which they are loaded."""

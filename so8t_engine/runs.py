@@ -44,7 +44,7 @@ _LONGEST_PART = 60
 
 @dataclass(frozen=True)
 class Run:
-    """One job's folder. Methods give paths; only `create` and `append` write."""
+    """One job's folder. Methods give paths; only `create`, `append` and `take_memory_of` write."""
 
     folder: Path
 
@@ -96,8 +96,14 @@ class Run:
         return (self.final_model / MANIFEST).exists()
 
     def settings(self) -> config.Settings:
-        """The settings that the run was started with."""
+        """The settings that the run was started with, or last gone on with: see `take_memory_of`."""
         return config.load(self.config_file)
+
+    def take_memory_of(self, settings: config.Settings) -> None:
+        """Go on with what `settings` say of memory; the caller has the run locked."""
+        own = self.settings()
+        if own != own.with_memory_of(settings):
+            write_whole(self.config_file, config.to_yaml(own.with_memory_of(settings)).encode("utf-8"))
 
     def lock(self) -> FolderLock:
         """Held while a job writes into the run."""
@@ -400,7 +406,7 @@ def open_run(settings: config.Settings, dataset: str, output: str, resume: str) 
         folder = Path(output) if output else root / new_id()
         return create(folder, settings, dataset), False
     if run.record["settings"] != settings.fingerprint():
-        raise BadInput("run.other_settings", where=str(run.folder), names=_differences(run.settings(), settings))
+        raise BadInput("run.other_settings", where=str(run.folder), names=_differences(run.settings().with_memory_of(settings), settings))
     if run.record["dataset"] != dataset:
         raise BadInput("run.other_data", where=str(run.folder), dataset=settings.dataset)
     return run, True

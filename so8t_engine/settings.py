@@ -18,6 +18,9 @@ ROOT = Path(__file__).parent.parent
 AUTO = "auto"
 """Stands for the layers that the model itself has: see `model.layers`."""
 
+MEMORY = ("gradient_checkpointing", "max_tokens", "memory_gib")
+"""Settings of the training that a run may go on with another way: they change its steps by rounding only."""
+
 AUTO_ROTATE = ("o_proj",)
 """What `rotate: auto` means: Phi-3 and Llama both call the output of attention so."""
 
@@ -502,14 +505,20 @@ class Settings(Group):
     ab_test: AbTestSettings = AbTestSettings()
     pipeline: PipelineSettings = PipelineSettings()
 
+    def with_memory_of(self, other: "Settings") -> "Settings":
+        """These settings, but for MEMORY, which are those of `other`."""
+        wanted = other.train.model_dump(include=set(MEMORY))
+        return self.model_copy(update={"train": self.train.model_copy(update=wanted)})
+
     def resolve(self, path: str) -> Path:
         """A path of this config as an absolute one."""
         return (ROOT / path).resolve()
 
     def fingerprint(self) -> str:
-        """SHA-256 of all that shapes the weights: where runs lie, how often they are saved, how they are tried does not."""
-        beside = {"runs", "checkpoint", "chat", "evaluate", "benchmarks", "think", "ollama", "export", "ab_test", "pipeline"}
-        values = self.model_dump(mode="json", exclude=beside)
+        """SHA-256 of all that shapes the weights: where runs lie, how often they are saved, how they are tried, and what
+        they may take of memory does not."""
+        beside = ("runs", "checkpoint", "chat", "evaluate", "benchmarks", "think", "ollama", "export", "ab_test", "pipeline")
+        values = self.model_dump(mode="json", exclude=dict.fromkeys(beside, True) | {"train": set(MEMORY)})
         values["base_model"] = str(self.resolve(self.base_model))
         values["dataset"] = str(self.resolve(self.dataset))
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

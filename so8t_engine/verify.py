@@ -15,7 +15,6 @@ A check whose prerequisite failed is "skipped". Nothing else is left behind: fil
 torch's random state, default dtype and number of threads are as they were.
 """
 
-import gc
 import json
 import platform
 import random
@@ -32,6 +31,7 @@ from so8t_engine import config, verify_inputs, verify_machine, verify_trial
 from so8t_engine import events as e
 from so8t_engine.disk import write_whole
 from so8t_engine.errors import LANGUAGES, EngineError, sentence
+from so8t_engine.model.memory import give_back
 from so8t_engine.runs import verification_file
 from so8t_engine.settings import Settings
 from so8t_engine.verify_finding import OUTCOMES, Finding, Trial
@@ -185,8 +185,5 @@ def _entry(event: e.CheckFinished) -> dict:
 def _free(trial: Trial) -> None:
     """Let go of the model, then delete the files of the trial: Windows deletes none that is still mapped."""
     trial.model = None
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    give_back()
     trial.clear()

@@ -10,6 +10,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 from made import DEMO_MODEL, SHARED, eight_steps, forty_rows, row
+from xdist.scheduler import LoadScopeScheduling
 
 from so8t_engine import Settings
 from so8t_engine.answer.format import CLASSES
@@ -29,6 +30,20 @@ if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory
 # No test is timed: a busy machine may be ten times slower than an idle one.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+class Shares(LoadScopeScheduling):
+    """One process takes all tests that drive a browser, which share it and a dashboard's process; the other takes the rest
+    a file at a time, whose fixtures are then made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "browser" if "browser/" in file else file
+
+
+def pytest_xdist_make_scheduler(config, log) -> Shares:
+    """How the processes of the suite share it out."""
+    return Shares(config, log)
 
 
 def pytest_collection_finish() -> None:

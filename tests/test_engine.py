@@ -155,6 +155,9 @@ def test_auto_takes_the_newest_unfinished_run_of_the_same_settings_and_data(tiny
     assert runs.open_run(tiny_settings, "data", "", "one") == (run, True)
     saved_elsewhere = tiny_settings.model_copy(update={"checkpoint": tiny_settings.checkpoint.model_copy(update={"keep": 4})})
     assert runs.open_run(saved_elsewhere, "data", "", "auto") == (run, True)
+    memory = {"gradient_checkpointing": True, "max_tokens": 300, "memory_gib": 7.5}
+    with_less = tiny_settings.model_copy(update={"train": tiny_settings.train.model_copy(update=memory)})
+    assert runs.open_run(with_less, "data", "", "auto") == (run, True)
     other = tiny_settings.model_copy(update={"seed": 99})
     assert not runs.open_run(other, "data", "", "auto")[1]
     assert not runs.open_run(tiny_settings, "changed", "", "auto")[1]

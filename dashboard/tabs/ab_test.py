@@ -35,7 +35,7 @@ def build(page: Page) -> TabParts:
     def obey(event: gr.EventData) -> str:
         return _obey(event, page)
 
-    head.click(obey, outputs=[notice], show_progress="hidden", api_visibility="private")
+    head.click(obey, outputs=[notice], show_progress="hidden", api_visibility="private", trigger_mode="multiple")
 
     def draw(snapshot: Snapshot) -> list[str]:
         return [ab_test_cards.head(snapshot, page), ab_test_cards.situation(snapshot, page), revision(snapshot, page)]

@@ -34,7 +34,7 @@ def build(page: Page) -> TabParts:
     def obey(event: gr.EventData) -> str:
         return _obey(event, page)
 
-    head.click(obey, outputs=[notice], show_progress="hidden", api_visibility="private")
+    head.click(obey, outputs=[notice], show_progress="hidden", api_visibility="private", trigger_mode="multiple")
 
     def draw(snapshot: Snapshot) -> list[str]:
         return [evaluate_cards.head(snapshot, page), evaluate_cards.situation(snapshot, page), revision(snapshot, page)]

@@ -42,7 +42,7 @@ def build(page: Page) -> TabParts:
         return _obey(event, page)
 
     for component in (notice, situation, decide, unfinished):
-        component.click(obey, outputs=[notice], show_progress="hidden", api_visibility="private")
+        component.click(obey, outputs=[notice], show_progress="hidden", api_visibility="private", trigger_mode="multiple")
 
     def draw(snapshot: Snapshot) -> list[str]:
         return [

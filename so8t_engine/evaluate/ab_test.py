@@ -1,6 +1,5 @@
 """Have two models decide the same rows: a generator of events that leaves a folder with a verdict."""
 
-import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from so8t_engine.evaluate.reports import write_ab_reports
 from so8t_engine.evaluate.rows import Rows, choose
 from so8t_engine.measure.paired import Pairing
 from so8t_engine.model.folder import check_folder
+from so8t_engine.model.memory import give_back
 from so8t_engine.model.voices import Voices
 from so8t_engine.runs import AbTest
 from so8t_engine.settings import Settings
@@ -166,9 +166,7 @@ class _Test:
             raise EngineError("evaluate.out_of_memory", where=str(first.base), reason=reason) from None
         finally:
             self.speaking = None
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            give_back()
 
     def _name(self, adapter: Path | None) -> str:
         """The voice of an adapter; two sides with the same one share it."""

@@ -1,6 +1,5 @@
 """Measure how a model decides: a generator of events that leaves a folder of figures, cases and reports."""
 
-import gc
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from so8t_engine.evaluate.results import VERSION, generated_results, scored_resu
 from so8t_engine.evaluate.rows import Rows, choose
 from so8t_engine.measure.metrics import Estimate, Summary
 from so8t_engine.model.folder import check_folder
+from so8t_engine.model.memory import give_back
 from so8t_engine.model.voices import Voices
 from so8t_engine.runs import Evaluation
 from so8t_engine.settings import Settings
@@ -145,9 +145,7 @@ class _Session:
     def close(self) -> None:
         """Free the model."""
         self.voices = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
     def _cases(self) -> Iterator[dict]:
         return iter(evaluations.cases(self.plan.place))

@@ -1,6 +1,5 @@
 """A model of ours that takes the Japanese test."""
 
-import gc
 
 import torch
 
@@ -11,6 +10,7 @@ from so8t_engine.export.japanese_prompts import Prompt
 from so8t_engine.model.answers import write
 from so8t_engine.model.folder import check_folder
 from so8t_engine.model.load import compute_dtype
+from so8t_engine.model.memory import give_back
 from so8t_engine.model.voices import Voices
 from so8t_engine.runs import Run
 from so8t_engine.voice import ORIGINAL, Voice
@@ -87,9 +87,7 @@ class OurCandidate:
     def close(self) -> None:
         """Free the model."""
         self._voices = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
 
 def _full(error: torch.OutOfMemoryError, voice: Voice) -> EngineError:

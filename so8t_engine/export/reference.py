@@ -1,6 +1,5 @@
 """What the model itself does with each prompt: the measure that its files are held to."""
 
-import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from so8t_engine.data.samples import Sample
 from so8t_engine.model.cache import empty
 from so8t_engine.model.generate import Decoder, Row
 from so8t_engine.model.load import compute_dtype
+from so8t_engine.model.memory import give_back
 from so8t_engine.model.score import Branches, score
 from so8t_engine.model.voices import Voices
 from so8t_engine.settings import ChatSettings
@@ -86,9 +86,7 @@ class Reference:
     def close(self) -> None:
         """Free the model."""
         self._voices = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
     @torch.inference_mode()
     def _read(self, ids: Sequence[int], places: int) -> torch.Tensor:

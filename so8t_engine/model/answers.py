@@ -1,6 +1,5 @@
 """Write many whole answers: rows of like prompt length grow side by side, and where answers end, others begin."""
 
-import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from so8t_engine.model.generate import Decoder, Row
+from so8t_engine.model.memory import give_back
 from so8t_engine.model.voices import Voices
 from so8t_engine.settings import ChatSettings
 
@@ -116,8 +116,7 @@ class _Batch:
         self.waiting.extendleft(reversed([answer.index for answer in self.answers.values()]))
         self.answers.clear()
         self.decoder = Decoder(self.voices)
-        gc.collect()
-        torch.cuda.empty_cache()
+        give_back()
 
     def ended(self) -> list[Written]:
         """The answers that have ended since this was asked last."""

@@ -16,6 +16,7 @@ from transformers import (
 from so8t_engine.model import quiet  # noqa: F401
 from so8t_engine.model.folder import check_folder, weight_files
 from so8t_engine.model.frozen import take_over
+from so8t_engine.model.memory import keep_heap
 from so8t_engine.settings import ModelSettings
 
 _WORKING_ROOM = 2**30
@@ -44,6 +45,8 @@ def row_limit(folder: Path) -> int:
 def load_model(folder: Path, settings: ModelSettings, device: torch.device) -> PreTrainedModel:
     """The frozen base model on `device`, quantized as `settings` say. Raises ModelError for an unusable folder."""
     check_folder(folder)
+    if device.type == "cpu":
+        keep_heap()
     options: dict = {"dtype": compute_dtype(settings.dtype, device)}
     if settings.quantization == "8bit":
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=["lm_head"])

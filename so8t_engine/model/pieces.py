@@ -53,7 +53,7 @@ class Gate(torch.autograd.Function):
         out = torch.empty_like(both)
         to_gate, to_up = out.chunk(2, dim=1)
         torch.mul(torch.nn.functional.silu(gate), gradient, out=to_up)
-        to_gate.copy_(torch.ops.aten.silu_backward(gradient * up, gate))
+        torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=to_gate)
         return out
 
 

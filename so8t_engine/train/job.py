@@ -25,6 +25,7 @@ def retrain(settings: Settings, output: str, resume: str, cancel) -> Iterator[Ev
         if run.finished:
             yield RunAlreadyFinished(run=run.id, folder=str(run.folder))
             return
+        run.take_memory_of(settings)
         from so8t_engine.train.loop import train
 
         yield from train(run.settings(), run, cancel)
@@ -44,6 +45,8 @@ def _retrain_together(settings: Settings, output: str, resume: str, cancel) -> I
     run, resumed = runs.open_run(settings, fingerprint(settings.resolve(settings.dataset)), output, resume)
     with run.lock():
         yield RunOpened(run=run.id, folder=str(run.folder), resumed=resumed)
+        if not run.finished:
+            run.take_memory_of(settings)
         ranks.tell(str(run.folder))
         if run.finished:
             yield RunAlreadyFinished(run=run.id, folder=str(run.folder))

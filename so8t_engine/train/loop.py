@@ -20,6 +20,7 @@ from so8t_engine.disk import write_whole
 from so8t_engine.errors import BadInput, EngineError
 from so8t_engine.model.folder import check_folder
 from so8t_engine.model.load import compute_dtype, load_model, load_tokenizer, pick_device, row_limit
+from so8t_engine.model.memory import give_back
 from so8t_engine.model.packed import PackedModel
 from so8t_engine.model.so8t import attach, rotations_error
 from so8t_engine.runs import Run
@@ -73,6 +74,9 @@ def train(settings: Settings, run: Run, cancel, ranks: Ranks | None = None) -> I
             yield session.save_final()
     except torch.OutOfMemoryError as error:
         raise EngineError("train.out_of_memory", where=str(pick_device()), reason=str(error).split("\n")[0]) from error
+    finally:
+        session = None
+        give_back()
 
 
 def _read_rows(settings: Settings, run: Run, ranks: Ranks) -> Iterator[e.Event]:

@@ -78,13 +78,11 @@ class HeadLoss(torch.autograd.Function):
         size = max(1, CHUNK // head.out_features)
         for start in range(0, len(hidden), size):
             part = slice(start, start + size)
-            logits = head(hidden[part]).float()
-            nll[part] = torch.nn.functional.cross_entropy(logits, targets[part], reduction="none")
+            chances, own = head(hidden[part]).float().log_softmax(1), targets[part, None]
+            nll[part] = -chances.gather(1, own)[:, 0]
             if learning:
-                slope = logits.softmax(1)
-                slope.scatter_add_(1, targets[part, None], slope.new_full((len(slope), 1), -1.0))
-                slope.mul_(weights[part, None])
-                torch.mm(slope.to(hidden.dtype), head.weight, out=to_hidden[part])
+                slope = chances.exp_().scatter_add_(1, own, chances.new_full((len(chances), 1), -1.0))
+                torch.mm(slope.to(hidden.dtype), head.weight, out=to_hidden[part]).mul_(weights[part, None])
         ctx.save_for_backward(to_hidden)
         ctx.mark_non_differentiable(nll)
         return (nll * weights).sum(), nll

@@ -5,7 +5,7 @@ import re
 import made_evaluation
 import pytest
 from made import DEMO_MODEL, row, write_rows
-from patience import press, wait_for_ticks
+from patience import wait_for_ticks
 
 from so8t_engine import config
 from so8t_engine.data import sources
@@ -62,9 +62,9 @@ def count_of(button) -> int:
     return int(re.search(r"(\d+)(?: 件)? \(", button.get_attribute("aria-label"))[1])
 
 
-def shown(page, timeout: int = EVALUATE_SECONDS):
+def shown(page):
     """The results once they are there."""
-    expect(page.locator(".so-evaluated .so-cases header")).to_be_visible(timeout=timeout)
+    expect(page.locator(".so-evaluated .so-cases header")).to_be_visible(timeout=EVALUATE_SECONDS)
     return page.locator(".so-evaluated")
 
 
@@ -82,7 +82,7 @@ def test_evaluate_the_demo_see_the_cases_of_a_cell_and_take_the_wrong_ones(windo
     expect(page.get_by_role("button", name="評価を始める")).not_to_have_class(re.compile("so-busy"))
     for one in (page, second):
         one.evaluate(WATCH)
-    press(page.get_by_role("button", name="評価を始める"), lambda timeout: shown(page, timeout), EVALUATE_SECONDS)
+    page.get_by_role("button", name="評価を始める").click()
     for one in (page, second):  # both windows show what came out, without a reload
         shown(one)
         assert one.locator("#so-tabs").is_visible()

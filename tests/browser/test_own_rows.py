@@ -1,7 +1,6 @@
 """A person's own rows, chosen on the Config tab and trained on from the Train tab."""
 
 import pytest
-from patience import press
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install .[dev])").expect
 
@@ -26,9 +25,11 @@ def test_real_rows_are_refused_without_answers_and_trained_on_with_them(window, 
     start = page.locator("#train-decide").get_by_role("button", name="学習を始める")
     card = page.locator(".so-trouble")
     words = "234 行のうち 234 行に output がない"
-    press(start, lambda timeout: expect(card).to_contain_text(words, timeout=timeout), PATIENCE)
+    start.click()
+    expect(card).to_contain_text(words, timeout=PATIENCE)
     expect(card).to_contain_text("xstest_four_class.jsonl:1")
     choose_rows(page, shared / "data" / "xstest_four_class_with_outputs.jsonl")
-    press(start, lambda timeout: page.wait_for_selector("#train-progress .so-is-finished", timeout=timeout), PATIENCE)
+    start.click()
+    page.wait_for_selector("#train-progress .so-is-finished", timeout=PATIENCE)
     expect(page.locator("#train-run")).to_contain_text("234")
     expect(page.locator("#train-log")).to_contain_text("final_model")

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from patience import press, wait_for_ticks
+from patience import wait_for_ticks
 
 from so8t_engine.events import StepFinished, StopRequested
 from so8t_engine.runs import Run
@@ -37,11 +37,10 @@ def wait_for_step(page, step: int) -> int:
     return step_of(page)
 
 
-def press_until(page, place: str, button: str, state: str) -> None:
-    """Press the button in that place until the progress says so."""
-    wanted = f"#train-progress .so-is-{state}"
-    button = page.locator(place).get_by_role("button", name=button)
-    press(button, lambda timeout: page.wait_for_selector(wanted, timeout=timeout), TRAIN_SECONDS)
+def press_and_see(page, place: str, button: str, state: str) -> None:
+    """Press the button in that place; the progress then says so."""
+    page.locator(place).get_by_role("button", name=button).click()
+    page.wait_for_selector(f"#train-progress .so-is-{state}", timeout=TRAIN_SECONDS)
 
 
 @pytest.mark.parametrize("own_process", [True], ids=["process"])
@@ -70,7 +69,7 @@ def test_start_watch_reload_stop_and_resume(window, studio):
     page.close()  # closing a window stops nothing
     wait_for_step(second, step_of(second) + 2)
 
-    press_until(second, "#train-decide", "Stop", "stopped")
+    press_and_see(second, "#train-decide", "Stop", "stopped")
     stopped = step_of(second)
     (run,) = (Run.at(folder) for folder in studio.runs.iterdir())
     told = [type(event) for event in run.events()]
@@ -83,15 +82,16 @@ def test_start_watch_reload_stop_and_resume(window, studio):
     second.reload()
     expect(second.locator("#train-performance")).to_contain_text("Real tokens")
 
-    press_until(second, "#train-decide", "Resume", "running")
+    press_and_see(second, "#train-decide", "Resume", "running")
     assert wait_for_step(second, stopped + 1) >= stopped + 1
     assert len(list(studio.runs.iterdir())) == 1, "the same run goes on"
     assert f"step {stopped:,}" in second.locator("#train-log").inner_text()
-    press_until(second, "#so-header", "Stop", "stopped")
+    press_and_see(second, "#so-header", "Stop", "stopped")
 
 
 def go_to(page, link, address: str) -> None:
-    press(link, lambda timeout: page.wait_for_url(address, timeout=timeout), TRAIN_SECONDS)
+    link.click()
+    page.wait_for_url(address, timeout=TRAIN_SECONDS)
 
 
 def test_tabs_language_and_keys(window):
@@ -119,7 +119,7 @@ def test_tabs_language_and_keys(window):
 
 def test_a_zoom_stays_while_the_curve_grows(window):
     page = window()
-    press_until(page, "#train-decide", "学習を始める", "running")
+    press_and_see(page, "#train-decide", "学習を始める", "running")
     page.wait_for_function("Number(document.querySelector('[data-chart=loss] .so-plot').dataset.points) >= 4",
                            timeout=TRAIN_SECONDS)  # fmt: skip
     box = page.locator('[data-chart="loss"] .so-plot').bounding_box()

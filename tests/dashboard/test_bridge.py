@@ -40,11 +40,15 @@ def test_the_demo_writes_beside_the_other_runs(bridge, submitted):
     assert submitted[0].settings.runs == str(bridge.engine.runs_folder)
 
 
-def test_resume_uses_the_runs_own_settings(bridge, submitted):
+def test_resume_uses_the_runs_own_settings_with_the_drafts_of_memory(bridge, submitted):
     run = make_run(bridge, "20260101-000000-aa")
-    bridge.draft.edit("seed: 1")
+    bridge.draft.edit("seed: -1\ntrain: {max_tokens: 300}")  # with a fault it says nothing
     bridge.resume(run.id)
     assert submitted[0].settings == run.settings()
+    bridge.draft.edit("seed: 1\ntrain: {max_tokens: 300, epochs: 9}")
+    bridge.resume(run.id)
+    own = submitted.pop().settings
+    assert own.train == run.settings().train.model_copy(update={"max_tokens": 300}) and own.seed == run.settings().seed
     assert (submitted[0].output, submitted[0].resume) == (str(run.folder), "auto")
 
 

@@ -18,6 +18,7 @@ from so8t_engine import checkpoint, config, runs
 from so8t_engine import events as e
 from so8t_engine.__main__ import main
 from so8t_engine.data.sources import fingerprint
+from so8t_engine.train.job import retrain
 from so8t_engine.train.loop import train
 
 
@@ -77,6 +78,18 @@ def test_stopped_and_resumed_run_is_bit_identical(tiny_settings, whole, looks, d
     assert not set(losses(first)) & set(losses(second))
     assert validations(first) | validations(second) == validations(whole[1])
     assert_same_weights(run.final_model, whole[0].final_model)
+
+
+def test_a_run_goes_on_with_less_memory_than_it_was_started_with(tiny_settings, whole):
+    first = list(retrain(tiny_settings, "", "auto", CancelAfter(13)))
+    (run,) = runs.all_runs(tiny_settings.resolve(tiny_settings.runs))
+    less = {"gradient_checkpointing": True, "max_tokens": 1}
+    settings = tiny_settings.model_copy(update={"train": tiny_settings.train.model_copy(update=less)})
+    second = list(retrain(settings, str(run.folder), "auto", CancelAfter()))
+    planned = [next(x for x in events if isinstance(x, e.MemoryPlanned)) for events in (first, second)]
+    assert planned[0].pack > planned[1].pack and planned[1].recomputed == planned[1].layers
+    assert run.finished and run.settings() == settings
+    assert losses(first) | losses(second) == pytest.approx(losses(whole[1]), rel=1e-3)
 
 
 def test_resumed_run_is_bit_identical_on_several_threads(tiny_settings, several_threads):
