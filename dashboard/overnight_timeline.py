@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from html import escape
+from pathlib import Path
 
 from dashboard import cards, job_cards, numbers
 from dashboard.bridge import Page
@@ -104,9 +105,12 @@ def _figures(told) -> str:
 
 
 def _links(stage: Stage, page: Page) -> str:
-    """Where its details are: the tab that shows them, and the folder."""
+    """Where its details are: the tab that shows them, and the folder, named from the runs folder on: the whole of a long
+    path would take a second line, and what stands below would jump when the stage ends."""
     if not stage.folders or stage.state not in ("finished", "kept", "failed"):
         return ""
     tab = DETAILS.get(stage.name)
     link = cards.tab_link(tab, page.t("overnight.details", tab=page.t(f"tab.{tab}"))) if tab else ""
-    return f'<p class="so-stage-links">{link}{cards.copyable(stage.folders[-1], page)}</p>'
+    folder, runs = Path(stage.folders[-1]), page.bridge.engine.runs_folder.resolve()
+    short = folder.relative_to(runs).as_posix() if folder.is_relative_to(runs) else ""
+    return f'<p class="so-stage-links">{link}{cards.copyable(str(folder), page, short)}</p>'

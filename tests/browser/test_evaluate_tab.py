@@ -18,8 +18,11 @@ EVALUATE_SECONDS = 180_000
 JA, EN = "/ja/?tab=evaluate", "/en/?tab=evaluate"
 CLASSES = ("ALLOW", "ESCALATION", "DENY", "REFUSE")
 
-ROWS = 56
-"""So many that none of their evaluations ends between two looks of a page at the server; fewer than 50 of them are wrong."""
+ROWS = 48
+"""Fewer than a page of cases holds: all of them may be wrong."""
+
+LONG = "この契約書を確認してください。" * 150
+"""So long an input that no evaluation ends between two looks of a page at the server."""
 
 WATCH = """() => {
     window.seen = [];
@@ -69,7 +72,7 @@ def shown(page):
 
 
 def test_evaluate_the_demo_see_the_cases_of_a_cell_and_take_the_wrong_ones(window, studio, tmp_path):
-    file = write_rows(tmp_path / "試し & rows.jsonl", [row(i, CLASSES[i % 4], domain_label="demo") for i in range(ROWS)])
+    file = write_rows(tmp_path / "試し & rows.jsonl", [row(i, CLASSES[i % 4], domain_label="demo", input=LONG) for i in range(ROWS)])
     page, second = window(JA), window(EN)
     expect(page.locator("#evaluate-results")).to_contain_text("まだ評価がありません")
     expect(page.locator("#evaluate-model option")).to_have_text(["元モデル"])
