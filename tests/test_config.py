@@ -285,6 +285,7 @@ def test_the_fingerprint_leaves_out_what_does_not_shape_the_weights():
     plain = Settings().fingerprint()
     same = {"runs": "elsewhere", "checkpoint.keep": 3, "checkpoint.interval_seconds": 9}
     outside = ("chat.", "evaluate.", "benchmarks.", "think.", "ollama.", "export.", "ab_test.", "pipeline.")
+    outside += ("train.gradient_checkpointing", "train.max_tokens", "train.memory_gib")
     same |= {path: _other(field) for path, field in FIELDS.items() if path.startswith(outside)}
     same["ollama.address"] = "http://127.0.0.1:9"
     for path, value in same.items():

@@ -8,7 +8,7 @@ window.studio = window.studio || {};
   const language = document.documentElement.lang;
   const KEPT_SHOWN = "so-overnight-shown";
   const KEPT_NOTICES = "so-overnight-notices"; // of this browser, not of the draft: it is the browser that is asked
-  const KEPT_TOLD = "so-overnight-told"; // when the newest thing happened that a window of this browser has told
+  const KEPT_TOLD = "so-overnight-told"; // what the windows of this browser have told
   const TYPED = 400; // milliseconds until what is typed counts
   const HELD = 2000; // milliseconds in which a change must have reached the draft; until then it leaves the field alone
   const TRIES = 5; // a change that is sent while the page still comes up may be lost
@@ -205,16 +205,31 @@ window.studio = window.studio || {};
       return; // the dashboard has ended: page.js says so
     }
     if (said.sound && !able()) silenced(true);
-    else if (said.news) navigator.locks.request(KEPT_TOLD, () => tellOnce(said));
+    else if (said.news && (await first(said.news.key))) tellNews(said);
     if (!said.active) {
       pulse?.terminate();
       pulse = null;
     }
   }
 
-  function tellOnce({ sound, news }) {
-    if (news.at <= Number(localStorage.getItem(KEPT_TOLD))) return;
-    localStorage.setItem(KEPT_TOLD, news.at);
+  /** Whether no window of this browser has told this yet; it counts as told now. A database settles it: what one window
+   * puts into localStorage may reach another one late. */
+  function first(key) {
+    return new Promise((settle) => {
+      const opening = indexedDB.open(KEPT_TOLD);
+      opening.onupgradeneeded = () => opening.result.createObjectStore("told");
+      opening.onerror = () => settle(true); // a browser that keeps nothing
+      opening.onsuccess = () => {
+        const change = opening.result.transaction("told", "readwrite");
+        change.oncomplete = () => settle(true);
+        change.onabort = () => settle(false); // it is there
+        change.objectStore("told").add(true, key);
+        opening.result.close(); // once the change is through
+      };
+    });
+  }
+
+  function tellNews({ sound, news }) {
     if (sound) play(news.kind);
     if (!noticesOn()) return;
     const notice = new Notification(news.title, { body: news.body, tag: news.key, lang: language });

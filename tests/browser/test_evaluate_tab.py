@@ -21,7 +21,7 @@ CLASSES = ("ALLOW", "ESCALATION", "DENY", "REFUSE")
 ROWS = 48
 """Fewer than a page of cases holds: all of them may be wrong."""
 
-LONG = "この契約書を確認してください。" * 150
+LONG = "この契約書を確認してください。" * 60
 """So long an input that no evaluation ends between two looks of a page at the server."""
 
 WATCH = """() => {

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from itertools import chain
 
 import made_ab_test
 import pytest
@@ -79,7 +80,7 @@ def test_the_pages_of_a_filter_are_its_cases_each_once(client, address, one):
         wanted = [case["prompt"] for case in one.cases("generated") if case["change"] == change]
         pages = range(len(wanted) // SHOWN + 1)
         found = [prompts(client.get(f"{address}/cases?mode=generated&change={change}&number={page}").text) for page in pages]
-        assert sum(found, []) == wanted and wanted
+        assert [*chain.from_iterable(found)] == wanted and wanted
     beyond = prompts(client.get(f"{address}/cases?mode=generated&change={change}&number=999").text)
     assert beyond == found[-1], "a page that is no more is the last one"
 

@@ -72,7 +72,7 @@ def encode(tokenizer, samples):
     rows = []
     for prompt, _ in samples:
         if prompt is None:
-            rows.append((next(pieces) + [tokenizer.eos_token_id], 0))
+            rows.append(([*next(pieces), tokenizer.eos_token_id], 0))
         else:
             head = [user, *next(pieces), end, assistant]
             rows.append((head + next(pieces) + [end], len(head)))
