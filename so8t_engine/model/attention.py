@@ -67,10 +67,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
             key, value = (part.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for part in (key, value))
         longest = max(rows.lengths)
         return varlen_attn(query, key, value, rows.starts, rows.starts, longest, longest, window_size=(-1, 0))
+    parts = (part.transpose(0, 1)[None].split(rows.lengths, dim=2) for part in (query, key, value))
     answers = [
-        scaled_dot_product_attention(
-            q.transpose(0, 1)[None], k.transpose(0, 1)[None], v.transpose(0, 1)[None], is_causal=True, enable_gqa=grouped
-        )[0].transpose(0, 1)
-        for q, k, v in zip(*(part.split(rows.lengths) for part in (query, key, value)), strict=True)
-    ]  # fmt: skip
-    return torch.cat(answers)
+        scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped).transpose(1, 2)
+        for q, k, v in zip(*parts, strict=True)
+    ]
+    return torch.cat(answers, dim=1)[0]
