@@ -3,9 +3,9 @@
     git worktree add ../before COMMIT
     python bench/train_cpu.py ../before
 
-Both train the first 36 steps of configs/demo.yaml through their own command line, eight times each: other guests of
-a shared machine make single runs differ by a third. Real tokens a second,
-the first three steps of a run left out.
+Both train the first 36 steps of configs/demo.yaml through their own command line, eight times each in turns. Real tokens a
+second, the first three steps of a run left out. What else runs on a shared machine makes single runs differ by a third, from
+minute to minute, so the two are compared within each turn.
 """
 
 import json
@@ -45,7 +45,9 @@ def main() -> None:
         found["other"].append(speed(other))
         print({name: round(values[-1]) for name, values in found.items()}, flush=True)
     middle = {name: statistics.median(values) for name, values in found.items()}
-    print(f"this {middle['this']:,.0f} tokens/s, the other {middle['other']:,.0f}: {middle['this'] / middle['other']:.2f} times")
+    turns = sorted(this / other for this, other in zip(found["this"], found["other"], strict=True))
+    print(f"medians: this {middle['this']:,.0f} tokens/s, the other {middle['other']:,.0f}: {middle['this'] / middle['other']:.2f} times")
+    print(f"within a turn: median {statistics.median(turns):.2f} times, {turns[0]:.2f} to {turns[-1]:.2f}")
     print(machine())
 
 
