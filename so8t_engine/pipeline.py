@@ -4,18 +4,16 @@ complete_pipeline_results.json is written before a stage begins, with the folder
 ended: whenever the process dies, the next try knows what is done and where the rest goes on.
 """
 
-import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import torch
-
 from so8t_engine import config, pipelines, runs
 from so8t_engine import events as e
 from so8t_engine.data.sources import fingerprint
 from so8t_engine.errors import BadInput, Busy, EngineError
+from so8t_engine.model.memory import give_back
 from so8t_engine.pipeline_chain import Chain
 from so8t_engine.pipeline_checks import check, check_names, leave_out
 from so8t_engine.pipeline_record import Entry, Record
@@ -154,19 +152,12 @@ def _worked(chain: Chain, stage: Stage, entry: Entry, cancel) -> Iterator[e.Even
         yield from stage.work(chain, entry, cancel)
     finally:
         entry.seconds += time.monotonic() - begun
-        _free()
+        give_back()  # what the stage has held: a model may hang in a ring of references
     if cancel.is_set():
         chain.record.save()
         return
     _note(chain, stage, entry)
     yield _told(stage, entry, "finished")
-
-
-def _free() -> None:
-    """Give back the memory that the stage has held: a model may hang in a ring of references."""
-    gc.collect()
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
 
 
 def _note(chain: Chain, stage: Stage, entry: Entry) -> None:

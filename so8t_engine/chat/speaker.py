@@ -4,7 +4,6 @@ All questions under way are rows of one batch, each with weights of its own, so 
 of /think are answered at once. A question about another base model waits until the present rows are done.
 """
 
-import gc
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from so8t_engine.chat.reply import Reply
 from so8t_engine.errors import Busy, EngineError
+from so8t_engine.model.memory import give_back
 from so8t_engine.settings import ChatSettings
 from so8t_engine.voice import Voice
 
@@ -262,12 +262,8 @@ class Speaker:
     def _free(self) -> None:
         if self._voices is None:
             return
-        import torch
-
         self._voices = self._decoder = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
 
 def _guarded(reply: Reply, act: Callable[[], T]) -> T | None:
