@@ -28,13 +28,13 @@ def night(settings: Settings, folder: str, told, counting: bool) -> None:
     if counting:
         from transformers import PreTrainedModel
 
-        free = pipeline._free
+        free = pipeline.give_back
 
         def counted() -> None:
             free()
             told.send(("alive", str(sum(issubclass(type(one), PreTrainedModel) for one in gc.get_objects()))))
 
-        pipeline._free = counted
+        pipeline.give_back = counted
     engine = Engine(settings.resolve(settings.runs))
     engine.submit(RunPipeline(settings=settings, output=folder))
     for event in engine.follow():

@@ -5,7 +5,7 @@
 window.studio = window.studio || {};
 
 (() => {
-  const BUSY = 1500; // milliseconds
+  const BUSY = 600; // milliseconds: longer than between the presses of a double click
 
   /** The places of one tab. asked: place -> number of its last request, for an older answer comes too late. */
   studio.fetched = (selector) => {
@@ -45,10 +45,14 @@ window.studio = window.studio || {};
     return !button || button.disabled || button.classList.contains("so-busy") ? null : button;
   };
 
-  /** A second press before the answer is no second wish. */
+  /** The second press of a double click is no second wish. */
   studio.busy = (button) => {
     button.classList.add("so-busy");
-    setTimeout(() => button.classList.remove("so-busy"), BUSY);
+    button.setAttribute("aria-disabled", "true");
+    setTimeout(() => {
+      button.classList.remove("so-busy");
+      button.removeAttribute("aria-disabled");
+    }, BUSY);
   };
 
   studio.unfold = (button) => {

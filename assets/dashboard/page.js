@@ -25,8 +25,7 @@ window.studio = window.studio || {};
     element.addEventListener("click", (event) => {
       const button = event.target.closest("[data-do]");
       if (!button || button.disabled || button.classList.contains("so-busy")) return;
-      button.classList.add("so-busy"); // a second press before the answer is no second wish
-      setTimeout(() => button.classList.remove("so-busy"), 1500);
+      studio.busy(button);
       trigger("click", { do: button.dataset.do, what: button.dataset.what || "" });
     });
   };

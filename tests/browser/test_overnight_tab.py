@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from ollama_server import OllamaServer
+from patience import wait_for_ticks
 from pipeline_setting import settings_for
 
 from so8t_engine import config
@@ -150,6 +151,7 @@ def test_one_draft_for_all_windows_one_window_tells_and_a_muted_one_plays_nothin
     expect(page.locator("#overnight-name")).to_be_hidden()
     expect(second.get_by_role("checkbox", name="Push to Ollama")).not_to_be_checked()
     expect(second.get_by_role("checkbox", name="Evaluation")).not_to_be_checked()
+    wait_for_ticks(page)  # it knows that its changes have arrived, and says them no more
     second.get_by_role("checkbox", name="Push to Ollama").check()
     second.locator("#overnight-name").fill("my-model")
     expect(page.locator("#overnight-name")).to_have_value("my-model")
