@@ -76,8 +76,8 @@ class Bridge:
         self.engine.submit(StartTraining(settings=settings, resume="never"))
 
     def resume(self, run_id: str) -> None:
-        """Let a run go on where its newest checkpoint stands, with its own settings; those of memory are the draft's,
-        so that a run whose card was full can go on with less."""
+        """Let a run go on where its newest checkpoint stands, with its own settings. Where the draft is of this very
+        run, what it says of memory is taken, so that a run whose card was full can go on with less."""
         run = next((run for run in self.engine.runs() if run.id == run_id), None)
         if run is None:  # shown, but made elsewhere: only the run on view can be meant
             snapshot = self.engine.snapshot()
@@ -86,7 +86,8 @@ class Bridge:
             run = Run.at(snapshot.folder)
         settings = run.settings()
         with suppress(EngineError):  # a draft with faults says nothing
-            settings = settings.with_memory_of(self.settings())
+            if self.settings().fingerprint() == settings.fingerprint():
+                settings = settings.with_memory_of(self.settings())
         self.engine.submit(StartTraining(settings=settings, output=str(run.folder), resume="auto"))
 
     def show_newest(self) -> None:

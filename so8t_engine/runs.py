@@ -102,8 +102,9 @@ class Run:
     def take_memory_of(self, settings: config.Settings) -> None:
         """Go on with what `settings` say of memory; the caller has the run locked."""
         own = self.settings()
-        if own != own.with_memory_of(settings):
-            write_whole(self.config_file, config.to_yaml(own.with_memory_of(settings)).encode("utf-8"))
+        wanted = own.with_memory_of(settings)
+        if wanted != own:
+            write_whole(self.config_file, config.to_yaml(wanted).encode("utf-8"))
 
     def lock(self) -> FolderLock:
         """Held while a job writes into the run."""
@@ -406,7 +407,8 @@ def open_run(settings: config.Settings, dataset: str, output: str, resume: str) 
         folder = Path(output) if output else root / new_id()
         return create(folder, settings, dataset), False
     if run.record["settings"] != settings.fingerprint():
-        raise BadInput("run.other_settings", where=str(run.folder), names=_differences(run.settings().with_memory_of(settings), settings))
+        names = _differences(run.settings().with_memory_of(settings), settings)
+        raise BadInput("run.other_settings", where=str(run.folder), names=names)
     if run.record["dataset"] != dataset:
         raise BadInput("run.other_data", where=str(run.folder), dataset=settings.dataset)
     return run, True

@@ -45,10 +45,14 @@ def test_resume_uses_the_runs_own_settings_with_the_drafts_of_memory(bridge, sub
     bridge.draft.edit("seed: -1\ntrain: {max_tokens: 300}")  # with a fault it says nothing
     bridge.resume(run.id)
     assert submitted[0].settings == run.settings()
-    bridge.draft.edit("seed: 1\ntrain: {max_tokens: 300, epochs: 9}")
+    bridge.draft.edit("seed: 1\ntrain: {max_tokens: 300}")  # of another run: it says nothing of this one
     bridge.resume(run.id)
-    own = submitted.pop().settings
-    assert own.train == run.settings().train.model_copy(update={"max_tokens": 300}) and own.seed == run.settings().seed
+    assert submitted.pop().settings == run.settings()
+    own = run.settings()
+    less = own.model_copy(update={"train": own.train.model_copy(update={"max_tokens": 300})})
+    bridge.draft.edit(config.to_yaml(less))
+    bridge.resume(run.id)
+    assert submitted.pop().settings == less
     assert (submitted[0].output, submitted[0].resume) == (str(run.folder), "auto")
 
 
