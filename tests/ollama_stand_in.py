@@ -21,6 +21,7 @@ class StandIn:
         answers: what /api/chat sends, by model: dicts become lines; bytes are sent as they are; an Event is waited
             for; "cut" ends the connection without an end; an int first of all is sent as the status.
         asked: the body of every /api/chat, oldest first.
+        reached: set when the first of them is there.
         left: set when a client has closed its connection before its answer was over.
     """
 
@@ -28,6 +29,7 @@ class StandIn:
         self.models: dict[str, str] = {}
         self.answers: dict[str, list] = {}
         self.asked: list[dict] = []
+        self.reached = threading.Event()
         self.left = threading.Event()
         self.ended = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -60,6 +62,7 @@ def _handler(stand_in: StandIn) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             stand_in.asked.append(body)
+            stand_in.reached.set()
             answer = iter(stand_in.answers[body["model"]])
             first = next(answer, None)
             if isinstance(first, int):
