@@ -132,8 +132,7 @@ def test_closing_from_another_thread_ends_the_answer_and_the_connection(stand_in
     got = [next(pieces) for _ in range(spoken)]
     reader = threading.Thread(target=lambda: got.extend(pieces))
     reader.start()
-    while not stand_in.asked:
-        pass
+    assert stand_in.reached.wait(30)
     pieces.close()
     reader.join(30)
     assert not reader.is_alive() and got == ["a"] * spoken

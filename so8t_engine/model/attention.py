@@ -1,8 +1,9 @@
 """Attention within each row of a pack.
 
 A pack is one long sequence of rows that must not see each other. On a card with flash attention torch's
-variable-length kernel takes the borders as they are; elsewhere each row is a causal product of its own, so that nothing
-is padded and no mask is made.
+variable-length kernel takes the borders as they are. On a CPU short rows of like length are taken together, since a row
+alone is too little for its cores. Elsewhere each row is a causal product of its own, so that nothing is padded and no mask
+is made.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from so8t_engine.model.groups import Groups, Together
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,13 @@ class Rows:
     starts: (rows + 1,) int32 on the device of the pack: row i is [starts[i], starts[i + 1]).
     lengths: of each row, in tokens.
     flash: whether the variable-length kernel is used.
+    groups: rows that are taken together, see groups.py; None where they are not.
     """
 
     starts: Tensor
     lengths: tuple[int, ...]
     flash: bool
+    groups: Groups | None = None
 
 
 def flash_works(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
@@ -57,19 +62,21 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
 
     Returns (tokens, heads, dim).
     """
+    if rows.groups is not None:
+        return Together.apply(query, key, value, rows.groups)
     if value.is_cuda:
         value = value.contiguous()  # a part of the projection would keep all of it in memory for the way back
-    grouped = query.shape[1] != key.shape[1]
+    shared = query.shape[1] != key.shape[1]
     if rows.flash:
         from torch.nn.attention.varlen import varlen_attn
 
-        if grouped:
+        if shared:
             key, value = (part.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for part in (key, value))
         longest = max(rows.lengths)
         return varlen_attn(query, key, value, rows.starts, rows.starts, longest, longest, window_size=(-1, 0))
     parts = (part.transpose(0, 1)[None].split(rows.lengths, dim=2) for part in (query, key, value))
     answers = [
-        scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped).transpose(1, 2)
+        scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=shared).transpose(1, 2)
         for q, k, v in zip(*parts, strict=True)
     ]
     return torch.cat(answers, dim=1)[0]

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from so8t_engine.data.batches import Pack
 from so8t_engine.model.attention import Rows, attend, flash_works
+from so8t_engine.model.groups import grouped
 from so8t_engine.model.pieces import pick
 from so8t_engine.model.so8t import SO8TLinear, prepared
 
@@ -62,7 +63,7 @@ class PackedModel(nn.Module):
         inner = self._inner[0]
         hidden = inner.embed_tokens(pack.ids)
         rope = tuple(table[pack.positions] for table in self._table(max(pack.lengths), hidden))
-        rows = Rows(pack.starts, pack.lengths, self.flash)
+        rows = Rows(pack.starts, pack.lengths, self.flash, grouped(pack.lengths, hidden.device, hidden.dtype))
         for number, layer in enumerate(inner.layers):
             places = None if whole or number + 1 < self.layers else pack.places
             if number < self.recomputed and torch.is_grad_enabled():

@@ -35,24 +35,26 @@ class Norm(torch.autograd.Function):
 
 
 class Gate(torch.autograd.Function):
-    """SwiGLU (https://arxiv.org/abs/2002.05202): y = silu(gate) up. Keeps its input, and none of what lies between.
+    """SwiGLU (https://arxiv.org/abs/2002.05202): y = silu(gate) up. Keeps its input, and silu(gate) where there is no card:
+    a processor would take longer to make it again.
 
     Args of `apply`: gate and up side by side (tokens, 2 features). Returns (tokens, features).
     """
 
     @staticmethod
     def forward(ctx, both: Tensor) -> Tensor:
-        ctx.save_for_backward(both)
         gate, up = both.chunk(2, dim=1)
-        return torch.nn.functional.silu(gate).mul_(up)
+        opened = torch.nn.functional.silu(gate)
+        ctx.save_for_backward(both, None if both.is_cuda else opened)
+        return opened.mul_(up) if both.is_cuda else opened * up
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
-        (both,) = ctx.saved_tensors
+        both, opened = ctx.saved_tensors
         gate, up = both.chunk(2, dim=1)
         out = torch.empty_like(both)
         to_gate, to_up = out.chunk(2, dim=1)
-        torch.mul(torch.nn.functional.silu(gate), gradient, out=to_up)
+        torch.mul(torch.nn.functional.silu(gate) if opened is None else opened, gradient, out=to_up)
         torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=to_gate)
         return out
 
@@ -70,13 +72,12 @@ class Turn(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, whole: Tensor, cos: Tensor, sin: Tensor, heads: int, keys: int) -> tuple[Tensor, Tensor, Tensor]:
+        cos = torch.cat((cos, cos), dim=1)
         ctx.save_for_backward(cos, sin)
-        query, key, value = whole.unflatten(1, (heads + 2 * keys, -1)).split((heads, keys, keys), dim=1)
-        parts = tuple(torch.empty_like(part, memory_format=torch.contiguous_format) for part in (query, key, value))
-        _turn(query, cos, sin, parts[0])
-        _turn(key, cos, sin, parts[1])
-        parts[2].copy_(value)
-        return parts
+        seen, value = whole.unflatten(1, (heads + 2 * keys, -1)).split((heads + keys, keys), dim=1)
+        turned = torch.empty_like(seen, memory_format=torch.contiguous_format)
+        _turn(seen, cos, sin, turned)
+        return *turned.split((heads, keys), dim=1), value.contiguous()
 
     @staticmethod
     def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
@@ -91,12 +92,11 @@ class Turn(torch.autograd.Function):
 
 
 def _turn(values: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
-    """`values` (tokens, heads, dim) turned into `out`."""
-    half = cos.shape[-1]
-    cos, sin = cos[:, None], sin[:, None]
-    one, two = values[..., :half], values[..., half : 2 * half]
-    torch.mul(one, cos, out=out[..., :half]).addcmul_(two, sin, value=-1)
-    torch.mul(two, cos, out=out[..., half : 2 * half]).addcmul_(one, sin)
+    """`values` (tokens, heads, dim) turned into `out`; `cos` is given for both numbers of a pair."""
+    cos, sin, half = cos[:, None], sin[:, None], sin.shape[-1]
+    torch.mul(values[..., : 2 * half], cos, out=out[..., : 2 * half])
+    out[..., :half].addcmul_(values[..., half : 2 * half], sin, value=-1)
+    out[..., half : 2 * half].addcmul_(values[..., :half], sin)
     out[..., 2 * half :] = values[..., 2 * half :]
 
 

@@ -17,7 +17,8 @@ computes 64 x 64 no slower than 8 x 8."""
 
 
 class AdaptedProduct(torch.autograd.Function):
-    """y as above, for one layer. Its gradients agree with autograd's; W' is made again on the way back, not kept.
+    """y as above, for one layer. Its gradients agree with autograd's; W' is made again on the way back, and kept only where
+    B A is summed into it and it is no larger than y, on a CPU.
 
     Args of `apply`:
         x: (..., in).
@@ -43,23 +44,24 @@ class AdaptedProduct(torch.autograd.Function):
         ctx.folded = dropped is x and x.dtype == a.dtype and len(flat) * sum(b.shape + a.shape) > 4 * len(b) * a.shape[1]
         weight = dense(layer, x.dtype, rotations)
         weight = torch.addmm(weight, rounded_b, rounded_a) if ctx.folded else weight
+        kept = weight if ctx.folded and not x.is_cuda and len(flat) >= a.shape[1] else None
         y = torch.nn.functional.linear(flat, weight, _bias(layer, x.dtype, rotations))
         if not ctx.folded:
             y.addmm_(inner, rounded_b.T)
-        ctx.save_for_backward(inputs, inner, b, rotations, y if rotations is not None else None)
+        ctx.save_for_backward(inputs, inner, b, rotations, y if rotations is not None else None, kept)
         ctx.layer, ctx.shape, ctx.same, ctx.scale, ctx.rounded = layer, x.shape, dropped is x, scale, (rounded_a, rounded_b)
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, inner, b, rotations, y = ctx.saved_tensors
+        inputs, inner, b, rotations, y, kept = ctx.saved_tensors
         rounded_a, rounded_b = ctx.rounded
         g = gradient.reshape(-1, gradient.shape[-1])
         down = g @ rounded_b
         to_x = to_dropped = to_rotations = None
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            weight = dense(ctx.layer, g.dtype, rotations)
-            to_x = g @ (torch.addmm(weight, rounded_b, rounded_a) if ctx.folded else weight)
+            weight = dense(ctx.layer, g.dtype, rotations) if kept is None else kept
+            to_x = g @ (torch.addmm(weight, rounded_b, rounded_a) if ctx.folded and kept is None else weight)
             if ctx.same and not ctx.folded:
                 to_x.addmm_(down, rounded_a)
             elif not ctx.same:

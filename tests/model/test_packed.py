@@ -10,6 +10,7 @@ from so8t_engine.data.template import Example
 from so8t_engine.model import pieces
 from so8t_engine.model.attention import Rows, attend
 from so8t_engine.model.frozen import dense
+from so8t_engine.model.groups import SHORT, grouped
 from so8t_engine.model.packed import PackedModel
 from so8t_engine.model.product import AdaptedProduct
 from so8t_engine.model.so8t import SO8TLinear, attach, prepared
@@ -140,10 +141,25 @@ def test_adapters_prepared_together_are_those_prepared_alone(load_phi3, ids):
         assert not torch.allclose(model(ids).logits, together)  # nothing of them is left
 
 
-def test_rows_do_not_see_each_other():
+@pytest.mark.parametrize("keys", [4, 2, 1])
+@pytest.mark.parametrize("lengths", [(9,), (40, 31, 30, 30, 29, 29, 4, 3, 1), (SHORT, 5, 5)])
+def test_rows_taken_together_are_those_taken_alone(lengths, keys):
+    torch.manual_seed(9)
+    parts = [torch.randn(sum(lengths), heads, 8, requires_grad=True) for heads in (4, keys, keys)]
+    slope, found = torch.randn(sum(lengths), 4, 8), []
+    for groups in (None, grouped(lengths, parts[0].device, torch.float32)):
+        answer = attend(*parts, Rows(None, lengths, False, groups))
+        found.append([answer, *torch.autograd.grad(answer, parts, slope)])
+    assert groups is not None and any(rows > 1 for rows, _ in groups.sizes) == (len(lengths) > 1)
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_rows_do_not_see_each_other(together):
     torch.manual_seed(5)
     query, key, value = torch.randn(3, 20, 4, 8).unbind()
-    rows = Rows(torch.tensor([0, 12, 20], dtype=torch.int32), (12, 8), False)
+    groups = grouped((12, 8), query.device, query.dtype) if together else None
+    rows = Rows(torch.tensor([0, 12, 20], dtype=torch.int32), (12, 8), False, groups)
     before = attend(query, key, value, rows)
     key[15:] += 1
     value[15:] += 1
