@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from so8t_engine import runs
 from so8t_engine.errors import sentence
 from so8t_engine.evaluations import joined, readable, results_in
 from so8t_engine.runs import AbTest
@@ -59,13 +58,12 @@ def read(folder: Path) -> Finished:
 
 def finished(root: Path) -> list[Finished]:
     """Every A/B test with readable results under `root` and in its runs, newest first."""
-    return readable(runs.ab_test_folders(root), read)
+    return readable(AbTest.all(root), read)
 
 
 def interrupted(root: Path) -> list[AbTest]:
     """A/B tests that were begun and have no results, newest first."""
-    places = (AbTest(folder) for folder in runs.ab_test_folders(root))
-    return [place for place in places if not place.results.exists()]
+    return [place for place in AbTest.all(root) if not place.results.exists()]
 
 
 def verdict(winner: str | None, code: str, facts: Mapping[str, str], part: str, language: str) -> str:

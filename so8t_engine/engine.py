@@ -34,7 +34,7 @@ from so8t_engine.events import Event
 from so8t_engine.exports import Finished as Exported
 from so8t_engine.jobs import Cancel, Worker
 from so8t_engine.pipelines import Stored as StoredPipeline
-from so8t_engine.runs import AbTest, Evaluation, Run
+from so8t_engine.runs import AbTest, Evaluation, Export, JapaneseTest, Run, Work
 from so8t_engine.snapshot import Snapshot, replay
 from so8t_engine.voice import Voice
 
@@ -185,13 +185,18 @@ def _verification(command: StartVerification, cancel: Cancel) -> Iterator[Event]
         yield from verify(settings, run.folder, cancel)
 
 
+def _folder(output: str, kind: type[Work], root: Path, run: Path | None) -> Path:
+    """Where a job writes: the folder that its command names, or a new one."""
+    return Path(output) if output else kind.new(root, run).folder
+
+
 def _evaluation(command: RunEvaluation, cancel: Cancel) -> Iterator[Event]:
     from so8t_engine.evaluate.suite import MODES, evaluate
 
     settings: Settings = command.settings
     root = settings.resolve(settings.runs)
     voice = voices.named(command.model, root, settings)
-    folder = Path(command.output) if command.output else run_folders.new_evaluation(root, voice.run)
+    folder = _folder(command.output, Evaluation, root, voice.run)
     modes = tuple(mode for mode in MODES if getattr(command, mode))
     if not modes:
         raise BadInput("evaluate.no_mode")
@@ -204,7 +209,7 @@ def _export(command: ExportModel, cancel: Cancel) -> Iterator[Event]:
     settings: Settings = command.settings
     root = settings.resolve(settings.runs)
     voice = voices.named(command.model, root, settings)
-    folder = Path(command.output) if command.output else run_folders.new_export(root, voice.run)
+    folder = _folder(command.output, Export, root, voice.run)
     kinds = command.quantizations or settings.export.quantizations
     wish = Wish(kinds, command.name, command.gate, command.consent, command.prompts)
     yield from export(settings, voice, folder, wish, cancel)
@@ -216,7 +221,7 @@ def _ab_test(command: RunAbTest, cancel: Cancel) -> Iterator[Event]:
     settings: Settings = command.settings
     root = settings.resolve(settings.runs)
     base, retrained = (voices.named(name, root, settings) for name in (command.base, command.retrained))
-    folder = Path(command.output) if command.output else run_folders.new_ab_test(root, retrained.run)
+    folder = _folder(command.output, AbTest, root, retrained.run)
     yield from ab_test(settings, base, retrained, folder, command.test_data, cancel)
 
 
@@ -227,7 +232,7 @@ def _japanese_test(command: RunJapaneseTest, cancel: Cancel) -> Iterator[Event]:
     root = settings.resolve(settings.runs)
     ours = not command.model.startswith(OLLAMA)
     model = voices.named(command.model, root, settings) if ours else command.model.removeprefix(OLLAMA)
-    folder = Path(command.output) if command.output else run_folders.new_japanese_test(root, model.run if ours else None)
+    folder = _folder(command.output, JapaneseTest, root, model.run if ours else None)
     against = Path(command.against) if command.against else None
     yield from japanese_test(settings, model, folder, cancel, against)
 

@@ -8,11 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from so8t_engine import runs
 from so8t_engine.errors import BadInput
 from so8t_engine.measure.metrics import Summary, summary
 from so8t_engine.measure.statistics import sign_test
-from so8t_engine.runs import Evaluation
+from so8t_engine.runs import Evaluation, Work
 
 T = TypeVar("T")
 
@@ -89,13 +88,12 @@ def read(folder: Path) -> Finished:
 
 def finished(root: Path) -> list[Finished]:
     """Every evaluation with readable results under `root` and in its runs, newest first."""
-    return readable(runs.evaluation_folders(root), read)
+    return readable(Evaluation.all(root), read)
 
 
 def interrupted(root: Path) -> list[Evaluation]:
     """Evaluations that were begun and have no results, newest first."""
-    places = (Evaluation(folder) for folder in runs.evaluation_folders(root))
-    return [place for place in places if not place.results.exists()]
+    return [place for place in Evaluation.all(root) if not place.results.exists()]
 
 
 def cases(place: Evaluation) -> list[dict]:
@@ -123,12 +121,12 @@ def results_in(file: Path, version: int, parts: dict[str, type]) -> dict:
     return results
 
 
-def readable(folders: Iterable[Path], read: Callable[[Path], T]) -> list[T]:
+def readable(places: Iterable[Work], read: Callable[[Path], T]) -> list[T]:
     """What `read` finds in these folders; what was interrupted, or is of another version, is left out."""
     found = []
-    for folder in folders:
+    for place in places:
         with suppress(BadInput):
-            found.append(read(folder))
+            found.append(read(place.folder))
     return found
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from so8t_engine.errors import BadInput
-from so8t_engine.runs import Export, export_folders
+from so8t_engine.runs import Export
 
 VERSION = 1
 
@@ -37,8 +37,7 @@ class Finished:
 
 def finished(root: Path) -> list[Finished]:
     """Every export with readable results under `root` and in its runs, newest first."""
-    found = [one for folder in export_folders(root) for one in _at(Export(folder))]
-    return sorted(found, key=lambda one: one.id, reverse=True)
+    return [one for place in Export.all(root) for one in _at(place)]
 
 
 def read(folder: Path) -> Finished:

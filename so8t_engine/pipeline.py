@@ -40,7 +40,7 @@ def open_pipeline(settings: Settings, output: str, resume: str = "auto") -> tupl
         for stored in pipelines.stored(root) if resume == "auto" else ():
             if not stored.finished and _goes_on(stored, settings):
                 return stored.place, True
-        return Pipeline.at(runs.new_pipeline(root)), False
+        return Pipeline.at(Pipeline.new(root).folder), False
     place = Pipeline.at(output)
     if place.results.exists():
         if names := _differing(pipelines.read(place.folder), settings):

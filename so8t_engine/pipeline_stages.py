@@ -84,7 +84,7 @@ class Evaluate:
     name = "evaluate"
 
     def folders(self, chain: Chain, entry: Entry) -> list[Path]:
-        return again(entry, [runs.new_evaluation(chain.root, chain.run)])
+        return again(entry, [runs.Evaluation.new(chain.root, chain.run).folder])
 
     def whole(self, chain: Chain, entry: Entry) -> bool:
         try:
@@ -110,7 +110,7 @@ class AbTest:
     name = "ab_test"
 
     def folders(self, chain: Chain, entry: Entry) -> list[Path]:
-        return again(entry, [runs.new_ab_test(chain.root, chain.run)])
+        return again(entry, [runs.AbTest.new(chain.root, chain.run).folder])
 
     def whole(self, chain: Chain, entry: Entry) -> bool:
         try:
@@ -138,7 +138,7 @@ class Export:
     name = "export"
 
     def folders(self, chain: Chain, entry: Entry) -> list[Path]:
-        return again(entry, [runs.new_export(chain.root, chain.run)])
+        return again(entry, [runs.Export.new(chain.root, chain.run).folder])
 
     def whole(self, chain: Chain, entry: Entry) -> bool:
         try:
@@ -205,7 +205,8 @@ class JapaneseTest:
     name = "japanese_test"
 
     def folders(self, chain: Chain, entry: Entry) -> list[Path]:
-        base, winner = again(entry, new := [runs.new_japanese_test(chain.root, run) for run in (None, chain.run)])
+        new = [runs.JapaneseTest.new(chain.root, run).folder for run in (None, chain.run)]
+        base, winner = again(entry, new)
         return [base, winner if _plan(winner).get("model", self._key(chain)) == self._key(chain) else new[1]]
 
     def whole(self, chain: Chain, entry: Entry) -> bool:

@@ -25,8 +25,9 @@ from pathlib import Path
 
 from so8t_engine import config
 from so8t_engine.errors import BadInput
+from so8t_engine.evaluations import readable
 from so8t_engine.events import Event
-from so8t_engine.runs import Pipeline, pipeline_folders
+from so8t_engine.runs import Pipeline
 from so8t_engine.settings import STAGES
 
 VERSION = 1
@@ -93,10 +94,4 @@ def read(folder: Path) -> Stored:
 
 def stored(root: Path) -> list[Stored]:
     """Every chain under `root` that can be read, newest first."""
-    found = []
-    for folder in pipeline_folders(root):
-        try:
-            found.append(read(folder))
-        except BadInput:
-            continue  # of another version, or edited
-    return found
+    return readable(Pipeline.all(root), read)

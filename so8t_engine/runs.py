@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Self
 
 from so8t_engine import config, event_file
 from so8t_engine.disk import FolderLock, write_whole
@@ -43,31 +44,49 @@ _LONGEST_PART = 60
 
 
 @dataclass(frozen=True)
-class Run:
-    """One job's folder. Methods give paths; only `create`, `append` and `take_memory_of` write."""
+class Recorded:
+    """A folder whose job keeps its settings and its events there."""
 
     folder: Path
 
     @classmethod
-    def at(cls, folder: str | Path) -> "Run":
-        """The run in `folder`."""
+    def at(cls, folder: str | Path) -> Self:
+        """The one in `folder`."""
         return cls(Path(folder).resolve())
+
+    @property
+    def config_file(self) -> Path:
+        """The settings, frozen at the start."""
+        return self.folder / "config.yaml"
+
+    @property
+    def events_file(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    def lock(self) -> FolderLock:
+        """Held while a job writes into the folder."""
+        return FolderLock(self.folder)
+
+    def events(self) -> Iterator[Event]:
+        """Every event in order, those of all tries. A last line cut by a power failure is left out."""
+        return event_file.read(self.events_file)
+
+    def append(self, events: list[Event]) -> None:
+        """Add events at the end."""
+        event_file.append(self.events_file, events)
+
+
+@dataclass(frozen=True)
+class Run(Recorded):
+    """One training's folder. Methods give paths; only `create`, `append` and `take_memory_of` write."""
 
     @property
     def id(self) -> str:
         return self.folder.name
 
     @property
-    def config_file(self) -> Path:
-        return self.folder / "config.yaml"
-
-    @property
     def split_file(self) -> Path:
         return self.folder / "split.json"
-
-    @property
-    def events_file(self) -> Path:
-        return self.folder / "events.jsonl"
 
     @property
     def performance_report(self) -> Path:
@@ -106,36 +125,55 @@ class Run:
         if wanted != own:
             write_whole(self.config_file, config.to_yaml(wanted).encode("utf-8"))
 
-    def lock(self) -> FolderLock:
-        """Held while a job writes into the run."""
-        return FolderLock(self.folder)
-
-    def events(self) -> Iterator[Event]:
-        """Every event of the run in order. A last line cut by a power failure is left out."""
-        return event_file.read(self.events_file)
-
-    def append(self, events: list[Event]) -> None:
-        """Add events at the end."""
-        event_file.append(self.events_file, events)
-
 
 @dataclass(frozen=True)
-class Evaluation:
-    """One evaluation's folder. Properties give paths; nothing is written here."""
+class Work:
+    """The folder of a job that is no training: in the run whose model it is about, or beside the runs.
+
+    kind: its folders are called <run>/<kind>/<id>, or <kind>-<id> beside the runs.
+    mark: the file that makes a folder one of this kind.
+    """
 
     folder: Path
+    kind: ClassVar[str]
+    mark: ClassVar[str]
+
+    @classmethod
+    def new(cls, root: Path, run: Path | None = None) -> Self:
+        """One for a new job on this run's model, or on what belongs to no run: a name that is never used again."""
+        return cls(run / cls.kind / new_id() if run else root / f"{cls.kind}-{new_id()}")
+
+    @classmethod
+    def all(cls, root: Path) -> list[Self]:
+        """Every one under `root` and in its runs, newest first."""
+        marks = [*root.glob(f"{cls.kind}-*/{cls.mark}"), *root.glob(f"*/{cls.kind}/*/{cls.mark}")]
+        return sorted((cls(mark.parent) for mark in marks), key=lambda one: one.id, reverse=True)
 
     @property
     def id(self) -> str:
-        return self.folder.name.removeprefix("evaluation-")
+        return self.folder.name.removeprefix(f"{self.kind}-")
+
+
+@dataclass(frozen=True)
+class Planned(Work):
+    """Work that begins with a plan, so that a later try goes on with the same rows."""
+
+    mark = "plan.json"
 
     @property
     def plan(self) -> Path:
-        return self.folder / "plan.json"
+        return self.folder / self.mark
 
     @property
     def rows(self) -> Path:
         return self.folder / "rows.jsonl"
+
+
+@dataclass(frozen=True)
+class Evaluation(Planned):
+    """One evaluation's folder."""
+
+    kind = "evaluation"
 
     @property
     def results(self) -> Path:
@@ -147,51 +185,10 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Export:
-    """One export's folder. Properties give paths; nothing is written here."""
+class AbTest(Planned):
+    """One A/B test's folder."""
 
-    folder: Path
-
-    @property
-    def id(self) -> str:
-        return self.folder.name.removeprefix("export-")
-
-    @property
-    def manifest(self) -> Path:
-        """Of which model it is and which files are whole."""
-        return self.folder / MANIFEST
-
-    @property
-    def results(self) -> Path:
-        return self.folder / "export_results.json"
-
-    @property
-    def fidelity(self) -> Path:
-        """How the files compare with the model."""
-        return self.folder / "fidelity.json"
-
-    @property
-    def modelfile(self) -> Path:
-        return self.folder / "Modelfile"
-
-
-@dataclass(frozen=True)
-class AbTest:
-    """One A/B test's folder. Properties give paths; nothing is written here."""
-
-    folder: Path
-
-    @property
-    def id(self) -> str:
-        return self.folder.name.removeprefix("ab_test-")
-
-    @property
-    def plan(self) -> Path:
-        return self.folder / "plan.json"
-
-    @property
-    def rows(self) -> Path:
-        return self.folder / "rows.jsonl"
+    kind = "ab_test"
 
     @property
     def results(self) -> Path:
@@ -203,18 +200,10 @@ class AbTest:
 
 
 @dataclass(frozen=True)
-class JapaneseTest:
-    """One Japanese test's folder. Properties give paths; nothing is written here."""
+class JapaneseTest(Planned):
+    """One Japanese test's folder."""
 
-    folder: Path
-
-    @property
-    def id(self) -> str:
-        return self.folder.name.removeprefix("japanese_test-")
-
-    @property
-    def plan(self) -> Path:
-        return self.folder / "plan.json"
+    kind = "japanese_test"
 
     @property
     def answers(self) -> Path:
@@ -233,45 +222,40 @@ class JapaneseTest:
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """One overnight chain's folder. Methods give paths; only `append` writes."""
+class Export(Work):
+    """One export's folder."""
 
-    folder: Path
-
-    @classmethod
-    def at(cls, folder: str | Path) -> "Pipeline":
-        """The chain in `folder`."""
-        return cls(Path(folder).resolve())
+    kind, mark = "export", "export_results.json"
 
     @property
-    def id(self) -> str:
-        return self.folder.name.removeprefix("pipeline-")
+    def manifest(self) -> Path:
+        """Of which model it is and which files are whole."""
+        return self.folder / MANIFEST
 
     @property
-    def config_file(self) -> Path:
-        """The settings, frozen at the start."""
-        return self.folder / "config.yaml"
+    def results(self) -> Path:
+        return self.folder / self.mark
+
+    @property
+    def fidelity(self) -> Path:
+        """How the files compare with the model."""
+        return self.folder / "fidelity.json"
+
+    @property
+    def modelfile(self) -> Path:
+        return self.folder / "Modelfile"
+
+
+@dataclass(frozen=True)
+class Pipeline(Work, Recorded):
+    """One overnight chain's folder. Only `append` writes."""
+
+    kind, mark = "pipeline", "complete_pipeline_results.json"
 
     @property
     def results(self) -> Path:
         """What each stage has come to; written anew before and after each."""
-        return self.folder / "complete_pipeline_results.json"
-
-    @property
-    def events_file(self) -> Path:
-        return self.folder / "events.jsonl"
-
-    def lock(self) -> FolderLock:
-        """Held while a job works on the chain."""
-        return FolderLock(self.folder)
-
-    def events(self) -> Iterator[Event]:
-        """Every event of the chain in order, those of all its tries."""
-        return event_file.read(self.events_file)
-
-    def append(self, events: list[Event]) -> None:
-        """Add events at the end."""
-        event_file.append(self.events_file, events)
+        return self.folder / self.mark
 
 
 def create(folder: Path, settings: config.Settings, dataset_fingerprint: str) -> Run:
@@ -321,55 +305,6 @@ def new_verification(root: Path) -> Path:
 def verification_file(folder: Path) -> Path:
     """The results of the verification of a run, or of one that has this folder of its own."""
     return folder / "verification" / "verification_results.json"
-
-
-def new_evaluation(root: Path, run: Path | None) -> Path:
-    """A folder for an evaluation of this run's model, or of one that belongs to no run."""
-    return run / "evaluation" / new_id() if run else root / f"evaluation-{new_id()}"
-
-
-def evaluation_folders(root: Path) -> list[Path]:
-    """Every folder that holds an evaluation's plan: under `root` and in its runs. Newest first."""
-    plans = [*root.glob("evaluation-*/plan.json"), *root.glob("*/evaluation/*/plan.json")]
-    return [plan.parent for plan in sorted(plans, key=lambda plan: plan.parent.name[-22:], reverse=True)]
-
-
-def new_export(root: Path, run: Path | None) -> Path:
-    """A folder for an export of this run's model, or of one that belongs to no run."""
-    return run / "export" / new_id() if run else root / f"export-{new_id()}"
-
-
-def export_folders(root: Path) -> list[Path]:
-    """Every folder that holds an export's results: under `root` and in its runs."""
-    results = Export(Path()).results.name
-    return [file.parent for file in (*root.glob(f"export-*/{results}"), *root.glob(f"*/export/*/{results}"))]
-
-
-def new_ab_test(root: Path, run: Path | None) -> Path:
-    """A folder for an A/B test of this run's model, or of models that belong to no run."""
-    return run / "ab_test" / new_id() if run else root / f"ab_test-{new_id()}"
-
-
-def ab_test_folders(root: Path) -> list[Path]:
-    """Every folder that holds an A/B test's plan: under `root` and in its runs. Newest first."""
-    plans = [*root.glob("ab_test-*/plan.json"), *root.glob("*/ab_test/*/plan.json")]
-    return [plan.parent for plan in sorted(plans, key=lambda plan: plan.parent.name[-22:], reverse=True)]
-
-
-def new_japanese_test(root: Path, run: Path | None) -> Path:
-    """A folder for a Japanese test of this run's model, or of one that belongs to no run."""
-    return run / "japanese_test" / new_id() if run else root / f"japanese_test-{new_id()}"
-
-
-def new_pipeline(root: Path) -> Path:
-    """A folder for a new overnight chain."""
-    return root / f"pipeline-{new_id()}"
-
-
-def pipeline_folders(root: Path) -> list[Path]:
-    """Every folder that holds an overnight chain's results. Newest first."""
-    results = Pipeline(Path()).results.name
-    return [file.parent for file in sorted(root.glob(f"pipeline-*/{results}"), reverse=True)]
 
 
 def find(root: Path, name: str) -> Run:
