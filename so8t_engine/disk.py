@@ -99,11 +99,33 @@ def open_direct(path: Path, mode: str) -> FileIO:
     """
     if hasattr(os, "O_DIRECT"):
         try:
-            return FileIO(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_DIRECT, 0o666))
+            return _Direct(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_DIRECT, 0o666))
         except OSError as error:
             if error.errno != errno.EINVAL:  # said by a file system that can't
                 raise
     return FileIO(path, mode)
+
+
+class _Direct(FileIO):
+    """Goes through the cache from the moment on at which the file system refuses to pass it by: some say so only here."""
+
+    def write(self, data: memoryview) -> int:
+        return self._tried(super().write, data)
+
+    def readinto(self, room: memoryview) -> int:
+        return self._tried(super().readinto, room)
+
+    def _tried(self, call: Callable[[memoryview], int], data: memoryview) -> int:
+        import fcntl  # Windows has none, and no such files
+
+        try:
+            return call(data)
+        except OSError as error:
+            flags = fcntl.fcntl(self, fcntl.F_GETFL)
+            if error.errno != errno.EINVAL or not flags & os.O_DIRECT:
+                raise
+        fcntl.fcntl(self, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+        return call(data)
 
 
 class DirectFile:

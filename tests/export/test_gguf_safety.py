@@ -42,7 +42,7 @@ def test_progress_counts_the_bytes_and_the_files_are_told_with_their_hashes(base
     assert names(folder) == {"model-f16.gguf", "model-q8_0.gguf"}
 
 
-@pytest.mark.parametrize("past_the_cache", ["there", "refused", "missing"])
+@pytest.mark.parametrize("past_the_cache", ["there", "refused", "refused later", "missing"])
 def test_small_pieces_blocks_and_stretches_make_the_same_files(base, tmp_path, monkeypatch, past_the_cache):
     whole = export(base, None, tmp_path / "whole", "f16", "q8_0", "bf16")
     monkeypatch.setattr(tensors, "PIECE", 1024)  # the same memory many times over
@@ -54,6 +54,8 @@ def test_small_pieces_blocks_and_stretches_make_the_same_files(base, tmp_path, m
     elif past_the_cache == "refused":
         monkeypatch.setattr(os, "O_DIRECT", 2**14, raising=False)
         monkeypatch.setattr(os, "open", refusing(os.open))
+    elif past_the_cache == "refused later":
+        monkeypatch.setattr(disk._Direct, "_tried", refusing_later(disk._Direct._tried))
     pieces = export(base, None, tmp_path / "pieces", "f16", "q8_0", "bf16")
     for kind, event in pieces.items():
         assert sha256(Path(event.file)) == event.sha256 == whole[kind].sha256
@@ -66,6 +68,21 @@ def refusing(system):
         if flags & os.O_DIRECT:
             raise OSError(errno.EINVAL, "Invalid argument", path)
         return system(path, flags, *rest, **named)
+
+    return call
+
+
+def refusing_later(tried):
+    """`_Direct._tried`, on a file system that opens a file so, but neither writes nor reads it."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def call(file, action, data):
+        def system(data):
+            if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return action(data)
+
+        return tried(file, system, data)
 
     return call
 
