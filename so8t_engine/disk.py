@@ -116,8 +116,6 @@ class _Direct(FileIO):
         return self._tried(super().readinto, room)
 
     def _tried(self, call: Callable[[memoryview], int], data: memoryview) -> int:
-        import fcntl  # Windows has none, and no such files
-
         try:
             return call(data)
         except OSError as error:
