@@ -31,7 +31,7 @@ class Gradient:
         longest: tokens of the longest row: no pack can be smaller.
         scaler: of the loss, for float16.
         ranks: the processes that share each step out.
-        phase: called with "data", "forward" or "backward", gives the context in which that part runs.
+        phase: called with "data", "forward", "backward" or "validation", gives the context in which that part runs.
     """
 
     def __init__(
@@ -57,15 +57,27 @@ class Gradient:
             if how == GOOD:
                 self.ranks.add_gradients(self.parameters)
                 self.ranks.add(sums)
-                return lambda: self.read(sums, examples)
+                return lambda: self._read(sums, examples)
             self.drop()
             if how == STOPPED:
                 return None
-            torch.cuda.empty_cache()
             restore_random(states)  # the step begins again with the same draws
-            before = self.most
-            self._make_room()
-            yield PackHalved(step=step, before=before, after=self.most, recomputed=self.model.recomputed)
+            yield self._make_room(step)
+
+    @torch.no_grad()
+    def losses(self, examples: Sequence[Example], step: int, cancel) -> Iterator[PackHalved]:
+        """Add up the losses of `examples` over all processes, without a gradient; yields and raises as `of_step` does.
+
+        Returns their `Sums`; None when it was stopped.
+        """
+        while True:
+            sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+            how = self._worst(self._add_losses(examples, cancel, sums))
+            if how == GOOD:
+                return self._read(self.ranks.add(sums), examples)
+            if how == STOPPED:
+                return None
+            yield self._make_room(step)
 
     def drop(self) -> None:
         """Forget the gradients."""
@@ -92,6 +104,18 @@ class Gradient:
             return FULL
         return GOOD
 
+    def _add_losses(self, examples: Sequence[Example], cancel, sums: torch.Tensor) -> int:
+        """Go through this process's packs; whether it came to their end."""
+        try:
+            for rows in filter(None, self.packs(examples)):
+                if cancel.is_set():
+                    return STOPPED
+                with self.phase("validation"):
+                    sums += answer_loss(self.model, pack(rows).to(self.device), 1.0)[1]
+        except torch.OutOfMemoryError:
+            return FULL
+        return GOOD
+
     def _worst(self, how: int) -> int:
         """How the process fared that fared worst: all of them go on alike."""
         if self.ranks.count == 1:
@@ -113,20 +137,23 @@ class Gradient:
                 self.scaler.scale(loss).backward()
         sums += own
 
-    def read(self, sums: torch.Tensor, examples: Sequence[Example]) -> Sums:
+    def _read(self, sums: torch.Tensor, examples: Sequence[Example]) -> Sums:
         """The figures of `examples`, whose losses `sums` holds."""
         nll, label_nll = sums.tolist()
         learned = sum(len(example.ids) - example.answer_start for example in examples)
         return Sums(nll, learned, label_nll, sum(example.label is not None for example in examples))
 
-    def _make_room(self) -> None:
+    def _make_room(self, step: int) -> PackHalved:
         """Halve the pack; when it can't be smaller, compute every layer twice, if the settings allow that at all."""
+        torch.cuda.empty_cache()
+        before = self.most
         if self.most > self.longest:
             self.most = max(self.longest, self.most // 2)
         elif self.may_recompute and self.model.recomputed < self.model.layers:
             self.model.recomputed = self.model.layers
         else:
             raise torch.OutOfMemoryError(f"no room for a row of {self.longest} tokens")
+        return PackHalved(step=step, before=before, after=self.most, recomputed=self.model.recomputed)
 
 
 def _weight(example: Example, label_weight: float) -> float:

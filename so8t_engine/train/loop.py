@@ -13,7 +13,7 @@ from accelerate.utils import set_seed
 from so8t_engine import checkpoint
 from so8t_engine import events as e
 from so8t_engine.data import sources
-from so8t_engine.data.batches import Schedule, pack, share_out
+from so8t_engine.data.batches import Schedule
 from so8t_engine.data.split import Split, check_trainable, counts, cut
 from so8t_engine.data.template import Example, Template
 from so8t_engine.disk import write_whole
@@ -27,7 +27,6 @@ from so8t_engine.runs import Run
 from so8t_engine.settings import Settings
 from so8t_engine.train.budget import choose
 from so8t_engine.train.gradient import Gradient
-from so8t_engine.train.loss import answer_loss
 from so8t_engine.train.optimizer import build_optimizer, learning_rate, set_rate
 from so8t_engine.train.pet import pet_factor
 from so8t_engine.train.profile import Profile
@@ -256,7 +255,6 @@ class Session:
         self.profile.finish_step(len(examples), done.tokens, done.seconds)
         return done
 
-    @torch.no_grad()
     def _validate(self, cancel) -> Iterator[e.Event]:
         """Score the validation rows if they are due and not yet scored; a stop in between leaves them due."""
         step, every = self.progress.step, self.settings.train.validate_every
@@ -264,18 +262,11 @@ class Session:
         if not due or not self.validation_rows:
             return
         begun = time.monotonic()
-        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        shared = share_out([len(example.ids) for example in self.validation_rows], self.gradient.most)
         self.model.eval()
-        for rows in shared[self.ranks.index :: self.ranks.count]:
-            if cancel.is_set() and self.ranks.count == 1:
-                self.model.train()
-                return
-            with self.profile.phase("validation"):
-                part = pack([self.validation_rows[row] for row in rows]).to(self.device)
-                sums += answer_loss(self.model, part, 1.0)[1]
+        sums = yield from self.gradient.losses(self.validation_rows, step, cancel)
         self.model.train()
-        sums = self.gradient.read(self.ranks.add(sums), self.validation_rows)
+        if sums is None:
+            return
         self.progress.validated = step
         best = self.progress.best is None or sums.mean < self.progress.best
         yield e.ValidationFinished(

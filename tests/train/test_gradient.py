@@ -188,6 +188,26 @@ def test_a_run_whose_memory_was_full_ends_like_one_with_small_packs_from_the_sta
     assert_near_weights(run, straight)
 
 
+def test_a_validation_that_found_no_room_begins_again_with_half_the_pack(monkeypatch, tiny_settings):
+    settings = changed(tiny_settings, data__validation_share=0.4)
+    wanted = list(train(settings, new_run(settings, "straight"), threading.Event()))
+    real, looked = module.answer_loss, []
+
+    def answer_loss(model, *rest):
+        looked.append(model.training)
+        if looked.count(False) == 2:  # after one pack has counted
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, *rest)
+
+    monkeypatch.setattr(module, "answer_loss", answer_loss)
+    events = list(train(settings, new_run(settings, "full"), threading.Event()))
+    halved = next(x for x in events if isinstance(x, e.PackHalved))
+    validated, once = ([x for x in told if isinstance(x, e.ValidationFinished)] for told in (events, wanted))
+    assert [x.step for x in validated] == [x.step for x in once] and validated[0].step == halved.step
+    assert [x.loss for x in validated] == pytest.approx([x.loss for x in once], rel=1e-5)
+    assert isinstance(events[-1], e.ModelSaved)
+
+
 def test_where_no_row_finds_room_the_run_fails_and_its_last_checkpoint_is_good(monkeypatch, tiny_settings):
     settings = changed(tiny_settings)
     straight, run = new_run(settings, "straight"), new_run(settings, "full")
