@@ -343,7 +343,7 @@ def open_run(settings: config.Settings, dataset: str, output: str, resume: str) 
         return create(folder, settings, dataset), False
     if run.record["settings"] != settings.fingerprint():
         names = _differences(run.settings().with_memory_of(settings), settings)
-        raise BadInput("run.other_settings", where=str(run.folder), names=names)
+        raise BadInput("run.other_settings" if names else "run.edited_settings", where=str(run.folder), names=names)
     if run.record["dataset"] != dataset:
         raise BadInput("run.other_data", where=str(run.folder), dataset=settings.dataset)
     return run, True

@@ -168,6 +168,11 @@ def test_run_of_other_settings_or_data_is_not_gone_on_with(tiny_settings, run):
     other = tiny_settings.model_copy(update={"seed": 99})
     with pytest.raises(BadInput, match="seed: 3 -> 99"):
         runs.open_run(other, "data", str(run.folder), "auto")
+    run.config_file.write_text(config.to_yaml(other), encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        runs.open_run(other, "data", str(run.folder), "auto")
+    assert caught.value.code == "run.edited_settings"
+    run.config_file.write_text(config.to_yaml(tiny_settings), encoding="utf-8")
     with pytest.raises(BadInput) as caught:
         runs.open_run(tiny_settings, "changed", str(run.folder), "auto")
     assert caught.value.code == "run.other_data"
