@@ -57,8 +57,8 @@ def measured(events) -> list[e.PerformanceMeasured]:
 # One place in the loop for each phase, and how often it is come to in four steps of four packs, after which come
 # validation rows, the best model and the last checkpoint.
 PLACES = {
-    "data": (gradient, "pack", {"data": 16}),
-    "forward": (gradient, "answer_loss", {"forward": 16}),
+    "data": (gradient, "pack", {"data": 16, "validation": 2}),
+    "forward": (gradient, "answer_loss", {"forward": 16, "validation": 2}),
     "backward": (torch.Tensor, "backward", {"backward": 16}),
     "optimizer": (torch.nn.utils, "clip_grad_norm_", {"optimizer": 4}),
     "checkpoint": (loop.checkpoint, "save", {"checkpoint": 2}),
