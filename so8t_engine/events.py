@@ -158,7 +158,8 @@ class MemoryPlanned(Event):
 
     pack: most tokens of a pack. recomputed: of `layers` decoder layers, those that are computed twice.
     bytes: expected on the card at the peak; room: what may be taken; None where there is no card.
-    attention: "flash" for the variable-length kernel, "rows" for one product a row. fused: whether our Triton kernels run.
+    attention: "flash" for the variable-length kernel, "groups" for products of short rows together, "rows" for one product a
+        row. fused: whether our Triton kernels run.
     """
 
     pack: int

@@ -247,7 +247,7 @@ def _dataset(event: e.DatasetRead) -> str:
 
 
 def _memory(event: e.MemoryPlanned) -> str:
-    kernels = {"flash": "flash attention", "rows": "attention row by row"}[event.attention]
+    kernels = {"flash": "flash attention", "groups": "short rows attend in groups", "rows": "attention row by row"}[event.attention]
     parts = [
         f"packs of up to {event.pack:,} tokens",
         f"{event.recomputed} of {event.layers} layers computed twice" if event.recomputed else "",

@@ -73,12 +73,12 @@ class Groups:
             begin = end
 
 
-def grouped(lengths: Sequence[int], device: torch.device, dtype: torch.dtype) -> Groups | None:
-    """The groups in which rows of those lengths, the longest first, are taken; None where each goes alone.
+def together(longest: int, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the rows of a pack are taken in groups, the longest having so many tokens.
 
-    In half precision each does: the plain products of a group would round what goes into the softmax.
+    In half precision they are not: the plain products of a group would round what goes into the softmax.
     """
-    return Groups(lengths) if device.type == "cpu" and dtype == torch.float32 and max(lengths) <= SHORT else None
+    return device.type == "cpu" and dtype == torch.float32 and longest <= SHORT
 
 
 class Together(torch.autograd.Function):

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from so8t_engine.data.batches import Pack
 from so8t_engine.model.attention import Rows, attend, flash_works
-from so8t_engine.model.groups import grouped
+from so8t_engine.model.groups import Groups, together
 from so8t_engine.model.pieces import pick
 from so8t_engine.model.so8t import SO8TLinear, prepared
 
@@ -54,6 +54,12 @@ class PackedModel(nn.Module):
         """Decoder layers of the model."""
         return len(self._inner[0].layers)
 
+    def attention(self, longest: int) -> str:
+        """How a pack attends whose longest row has so many tokens: by "flash", in "groups", or its "rows" one by one."""
+        if self.flash:
+            return "flash"
+        return "groups" if together(longest, self.head.weight.device, self.head.weight.dtype) else "rows"
+
     def forward(self, pack: Pack, whole: bool = False) -> Tensor:
         """The last hidden states, normed: at the places that are learned (learned, hidden), or where `whole` says so at
         all of them (tokens, hidden). Within `solved` where a way back is taken.
@@ -63,7 +69,8 @@ class PackedModel(nn.Module):
         inner = self._inner[0]
         hidden = inner.embed_tokens(pack.ids)
         rope = tuple(table[pack.positions] for table in self._table(max(pack.lengths), hidden))
-        rows = Rows(pack.starts, pack.lengths, self.flash, grouped(pack.lengths, hidden.device, hidden.dtype))
+        grouped = self.attention(max(pack.lengths)) == "groups"
+        rows = Rows(pack.starts, pack.lengths, self.flash, Groups(pack.lengths) if grouped else None)
         for number, layer in enumerate(inner.layers):
             places = None if whole or number + 1 < self.layers else pack.places
             if number < self.recomputed and torch.is_grad_enabled():

@@ -178,7 +178,7 @@ class Session:
         )  # fmt: skip
         return e.MemoryPlanned(
             pack=budget.pack, recomputed=budget.recomputed, layers=self.model.layers, bytes=budget.bytes,
-            room=budget.room, attention="flash" if self.model.flash else "rows", fused=self.model.pieces.fused,
+            room=budget.room, attention=self.model.attention(longest), fused=self.model.pieces.fused,
         )  # fmt: skip
 
     def _take_up(self) -> Iterator[e.Event]:

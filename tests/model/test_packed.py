@@ -10,7 +10,7 @@ from so8t_engine.data.template import Example
 from so8t_engine.model import pieces
 from so8t_engine.model.attention import Rows, attend
 from so8t_engine.model.frozen import dense
-from so8t_engine.model.groups import SHORT, grouped
+from so8t_engine.model.groups import SHORT, Groups, together
 from so8t_engine.model.packed import PackedModel
 from so8t_engine.model.product import AdaptedProduct
 from so8t_engine.model.so8t import SO8TLinear, attach, prepared
@@ -147,18 +147,24 @@ def test_rows_taken_together_are_those_taken_alone(lengths, keys):
     torch.manual_seed(9)
     parts = [torch.randn(sum(lengths), heads, 8, requires_grad=True) for heads in (4, keys, keys)]
     slope, found = torch.randn(sum(lengths), 4, 8), []
-    for groups in (None, grouped(lengths, parts[0].device, torch.float32)):
+    for groups in (None, Groups(lengths)):
         answer = attend(*parts, Rows(None, lengths, False, groups))
         found.append([answer, *torch.autograd.grad(answer, parts, slope)])
-    assert groups is not None and any(rows > 1 for rows, _ in groups.sizes) == (len(lengths) > 1)
+    assert any(rows > 1 for rows, _ in groups.sizes) == (len(lengths) > 1)
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("together", [False, True])
-def test_rows_do_not_see_each_other(together):
+def test_only_short_rows_in_float32_on_a_cpu_are_taken_together():
+    cpu, card = torch.device("cpu"), torch.device("cuda")
+    asked = [(SHORT, cpu, torch.float32), (SHORT + 1, cpu, torch.float32), (9, card, torch.float32), (9, cpu, torch.bfloat16)]
+    assert [together(*one) for one in asked] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_rows_do_not_see_each_other(grouped):
     torch.manual_seed(5)
     query, key, value = torch.randn(3, 20, 4, 8).unbind()
-    groups = grouped((12, 8), query.device, query.dtype) if together else None
+    groups = Groups((12, 8)) if grouped else None
     rows = Rows(torch.tensor([0, 12, 20], dtype=torch.int32), (12, 8), False, groups)
     before = attend(query, key, value, rows)
     key[15:] += 1
