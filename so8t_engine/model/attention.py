@@ -65,7 +65,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
     if rows.groups is not None:
         return Together.apply(query, key, value, rows.groups)
     if value.is_cuda:
-        value = value.contiguous()  # a part of the projection would keep all of it in memory for the way back
+        # A part of something larger would keep all of it in memory for the way back.
+        query, key, value = (part.contiguous() for part in (query, key, value))
     shared = query.shape[1] != key.shape[1]
     if rows.flash:
         from torch.nn.attention.varlen import varlen_attn
