@@ -42,8 +42,7 @@ class AdaptedProduct(torch.autograd.Function):
         inner = inputs @ rounded_a.T
         # Summed into the weights, B A costs nothing a token; in half precision the sum would round most of it away.
         ctx.folded = dropped is x and x.dtype == a.dtype and len(flat) * sum(b.shape + a.shape) > 4 * len(b) * a.shape[1]
-        weight = dense(layer, x.dtype, rotations)
-        weight = torch.addmm(weight, rounded_b, rounded_a) if ctx.folded else weight
+        weight = _weight(layer, x.dtype, rotations, (rounded_a, rounded_b) if ctx.folded else None)
         kept = weight if ctx.folded and not x.is_cuda and len(flat) >= a.shape[1] else None
         y = torch.nn.functional.linear(flat, weight, _bias(layer, x.dtype, rotations))
         if not ctx.folded:
@@ -60,8 +59,7 @@ class AdaptedProduct(torch.autograd.Function):
         down = g @ rounded_b
         to_x = to_dropped = to_rotations = None
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            weight = dense(ctx.layer, g.dtype, rotations) if kept is None else kept
-            to_x = g @ (torch.addmm(weight, rounded_b, rounded_a) if ctx.folded and kept is None else weight)
+            to_x = g @ (_weight(ctx.layer, g.dtype, rotations, ctx.rounded if ctx.folded else None) if kept is None else kept)
             if ctx.same and not ctx.folded:
                 to_x.addmm_(down, rounded_a)
             elif not ctx.same:
@@ -74,6 +72,12 @@ class AdaptedProduct(torch.autograd.Function):
         if rotations is not None:
             to_rotations = _to_rotations(g, y, to_b, b, rotations)
         return to_x, to_dropped, to_a, to_b, None, to_rotations, None, None, None
+
+
+def _weight(layer: nn.Linear, dtype: torch.dtype, rotations: Tensor | None, rounded: tuple[Tensor, Tensor] | None) -> Tensor:
+    """W' (out, in), with B A summed into it where A and scale B are given."""
+    weight = dense(layer, dtype, rotations)
+    return weight if rounded is None else torch.addmm(weight, rounded[1], rounded[0])
 
 
 def _bias(layer: nn.Linear, dtype: torch.dtype, rotations: Tensor | None) -> Tensor | None:
