@@ -19,6 +19,19 @@ window.studio = window.studio || {};
     console.error = () => {};
   });
 
+  // Gradio sends what a person does in requests that may overtake each other, and shows the answer of the one whose
+  // request is acknowledged last. One request at a time: what was done first arrives first, and the newest answer stays.
+
+  const send = window.fetch.bind(window);
+  let acknowledged = Promise.resolve();
+
+  window.fetch = (resource, options) => {
+    if (!String(resource.url ?? resource).includes("/queue/join")) return send(resource, options);
+    const answer = acknowledged.then(() => send(resource, options));
+    acknowledged = answer.then((response) => response.clone().text()).catch(() => {});
+    return answer;
+  };
+
   // Buttons inside cards: gr.HTML's own click event carries the wish to Python.
 
   studio.presses = (element, trigger) => {

@@ -58,6 +58,31 @@ def test_every_setting_has_a_named_control_with_help_and_bounds(window):
                 expect(note(page, field.path)).to_contain_text(f"{field.high:,.10g}")
 
 
+LATE = """
+const send = window.fetch;
+window.fetch = async (resource, options) => {
+  const answer = await send(resource, options);
+  if (String(options?.body).includes("0.123")) {
+    await new Promise((done) => setTimeout(done, 2000));
+    setTimeout(() => { window.lateCame = true; });
+  }
+  return answer;
+};
+"""
+
+
+def test_the_last_of_two_quick_changes_stays_whichever_is_acknowledged_first(window):
+    """Gradio shows an answer when its request is acknowledged: the first of the two must not undo the second."""
+    page = opened(window, init=LATE)
+    box(page, "train.epochs").fill("0.123")
+    box(page, "data.max_length").fill("777")
+    page.wait_for_function("window.lateCame")
+    expect(text_of(page)).to_contain_text("max_length: 777")
+    wait_for_ticks(page)
+    expect(text_of(page)).to_contain_text("epochs: 0.123")
+    assert "max_length: 777" in text_of(page).text_content()
+
+
 def test_a_field_changes_the_yaml_and_the_yaml_changes_the_field(window):
     page = opened(window)
     box(page, "train.learning_rate").fill("0.0005")
