@@ -67,14 +67,14 @@ def make_run(root: Path, base: Path, name: str = "retrained", **settings: object
     import torch
 
     from so8t_engine import checkpoint, config, runs
-    from so8t_engine.model.load import load_model, pick_device
+    from so8t_engine.model.load import load_model
     from so8t_engine.model.so8t import attach
     from so8t_engine.train.state import save_adapter
 
     chosen = config.from_values({"base_model": str(base), "runs": str(root), "so8t.r": 4, "so8t.alpha": 4, **settings})
     run = runs.create(root / name, chosen, "data")
     so8t = chosen.so8t
-    model = attach(load_model(base, chosen.model, pick_device()), r=so8t.r, alpha=so8t.alpha, dropout=0.0,
+    model = attach(load_model(base, chosen.model, torch.device("cpu")), r=so8t.r, alpha=so8t.alpha, dropout=0.0,
                    targets=so8t.targets, rotate=so8t.rotate, seed=1)  # fmt: skip
     generator = torch.Generator().manual_seed(2)
     for part, weight in model.named_parameters():
