@@ -45,7 +45,7 @@ class _ConfigTab:
         self.fields = {field.path: field for field in config.fields()}
         self.widgets: dict[str, Any] = {}
         self.captions: dict[str, gr.HTML] = {}
-        view = self.draft.view()
+        self.first = view = self.draft.view()
         self.seen = gr.State(0)
         self.revision = gr.Textbox("", visible="hidden", container=False)
         with gr.Row(elem_classes="so-grid so-config", equal_height=False):
@@ -133,7 +133,7 @@ class _ConfigTab:
         self.verification.click(self._verify, None, outputs=[self.notice], show_progress="hidden", api_visibility="private")
         self.notice.click(self._obey, [self.name, self.seen], **options)
         self.revision.change(self._refresh, [self.seen], **options)
-        Context.root_block.load(lambda: self._updates(None), None, **options)
+        Context.root_block.load(self._loaded, None, **options)
 
     # What the window shows, brought up to date
 
@@ -164,6 +164,12 @@ class _ConfigTab:
 
     def _choices(self) -> list[tuple[str, str]]:
         return [(config_cards.file_label(file, self.draft.folder, self.page), str(file)) for file in self.draft.files()]
+
+    def _loaded(self) -> Updates:
+        """A window opens with what was so when the page was built. Only what differs is sent: whoever is quick has
+        begun to type, and would find an old value in the field again."""
+        picker = gr.Dropdown(choices=self._choices(), value=str(self.draft.file))
+        return self._updates(self.first) | {self.picker: picker}
 
     def _refresh(self, seen: int) -> Updates:
         """Another window, or a file operation elsewhere, changed the draft."""

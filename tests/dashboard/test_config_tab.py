@@ -98,6 +98,15 @@ def test_a_field_sends_what_follows_and_nothing_else(built, draft):
     assert built.widgets["seed"] not in updates
 
 
+def test_a_window_that_opens_gets_what_has_changed_since_the_page_was_built(built, draft):
+    widgets = set(built.widgets.values())
+    assert not widgets & set(built._loaded()), "what is typed into a window that has just opened is left alone"
+    draft.edit("base_model: m\nseed: 9\n")
+    updates = built._loaded()
+    assert widgets & set(updates) == {built.widgets["seed"]} and updates[built.widgets["seed"]] == 9
+    assert updates[built.code] == draft.text and updates[built.seen] == draft.view().revision
+
+
 def test_a_window_that_is_behind_gets_everything(built, draft):
     draft.edit("seed: 9\n")
     updates = built._refresh(0)
